@@ -133,7 +133,9 @@ export type AnyMethod = Method<any, any, any, any>;
 export type Methods = Readonly<Record<string, AnyMethod>>;
 
 export type AskOf<X> = X extends { wire: { request(ask: infer Ask): object } } ? Ask : never;
-export type AnswerOf<X> = X extends { wire: { reply(answer: infer Answer, request: never): object } } ? Answer : never;
+export type AnswerOf<X> = X extends { wire: { reply(answer: infer Answer, request: never): object } }
+  ? Answer
+  : never;
 
 /** A module's decisions as functions: a built-in, a plugin's client and a plugin's implementation all have this type. */
 export type Policy<M extends Methods> = {

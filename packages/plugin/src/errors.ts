@@ -10,13 +10,7 @@
  * - `canceled`: whoever asked has gone; nobody is waiting for this answer any more.
  */
 export type PluginErrorCode =
-  | 'timeout'
-  | 'unreachable'
-  | 'overloaded'
-  | 'unauthenticated'
-  | 'badReply'
-  | 'internal'
-  | 'canceled';
+  'timeout' | 'unreachable' | 'overloaded' | 'unauthenticated' | 'badReply' | 'internal' | 'canceled';
 
 /** Every code of {@link PluginErrorCode}, in the order of its documentation. */
 export const pluginErrorCodes: readonly PluginErrorCode[] = [
@@ -46,6 +40,9 @@ export interface PluginErrorInfo {
   httpStatus?: number;
   /** `grpc-status-details-bin`, decoded from base64, when a server gave it. */
   details?: Uint8Array;
+  /** The reply's headers and trailers as far as they came: name, value, name, value, … */
+  headers?: readonly string[];
+  trailers?: readonly string[];
 }
 
 /** The only error that leaves this package's calls: a plugin could not be asked, and why. */
@@ -57,6 +54,8 @@ export class PluginError extends Error {
   readonly grpcStatus: number | undefined;
   readonly httpStatus: number | undefined;
   readonly details: Uint8Array | undefined;
+  readonly headers: readonly string[] | undefined;
+  readonly trailers: readonly string[] | undefined;
 
   constructor(code: PluginErrorCode, message: string, info: PluginErrorInfo = {}) {
     super(message, info.cause === undefined ? undefined : { cause: info.cause });
@@ -66,5 +65,7 @@ export class PluginError extends Error {
     this.grpcStatus = info.grpcStatus;
     this.httpStatus = info.httpStatus;
     this.details = info.details;
+    this.headers = info.headers;
+    this.trailers = info.trailers;
   }
 }

@@ -1,0 +1,6 @@
+/**
+ * The wire and the SDK of Sallyport's plugins: every decision of a GOST-style proxy, asked over gRPC or HTTP.
+ * It knows nothing of proxies.
+ */
+export * from './contract.ts';
+export * from './errors.ts';
