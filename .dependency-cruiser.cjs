@@ -1,0 +1,87 @@
+/**
+ * The layer rule of the house (docs/architecture.md): who may import whom. `npm run check` fails on any other arrow.
+ */
+const proxy = 'packages/proxy/src';
+const tests = '\\.(test|fixture)\\.ts$';
+
+/** A rule: nothing in `from` imports anything of ours in `to`. */
+const never = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
+
+module.exports = {
+  forbidden: [
+    never(
+      'plugin-knows-no-proxy',
+      'The plugin package is usable without the proxy.',
+      { path: '^packages/plugin' },
+      { path: '^packages/(?!plugin)' },
+    ),
+    never(
+      'wire-knows-nothing-above',
+      'The wire does not know contracts, engine, client, server or tests.',
+      { path: '^packages/plugin/src/wire', pathNot: tests },
+      { path: '^packages/plugin/src/(contracts|engine|gen|testing|client|server|codec|addresses)' },
+    ),
+    never(
+      'sdk-does-not-import-its-tests',
+      'Only tests and the conformance suite itself use packages/plugin/src/testing.',
+      { path: '^packages/plugin/src', pathNot: ['^packages/plugin/src/testing', tests] },
+      { path: '^packages/plugin/src/testing' },
+    ),
+    never(
+      'proxy-wire-is-pure',
+      'Codecs of the proxy import only the error type.',
+      { path: `^${proxy}/wire`, pathNot: tests },
+      { path: `^${proxy}/(?!wire|core/errors)` },
+    ),
+    never(
+      'core-imports-no-module',
+      'The core knows interfaces, never the modules that fill them.',
+      { path: `^${proxy}/core`, pathNot: tests },
+      { path: `^${proxy}/(transports|protocols|policies|chain|config|log|modules|cli)` },
+    ),
+    ...['transports', 'protocols', 'policies', 'chain'].map((layer) =>
+      never(
+        `${layer}-import-only-below`,
+        'What a module needs of another kind of module reaches it as a Way, a Session or a value from modules.ts.',
+        { path: `^${proxy}/${layer}/`, pathNot: tests },
+        { path: `^${proxy}/(?!${layer}/|core/|wire/)` },
+      ),
+    ),
+    ...['transports', 'protocols', 'policies'].map((layer) =>
+      never(
+        `${layer}-siblings-apart`,
+        'Two modules of one kind never import each other.',
+        { path: `^${proxy}/${layer}/([^/]+)/`, pathNot: tests },
+        { path: `^${proxy}/${layer}/([^/]+)/`, pathNot: `^${proxy}/${layer}/$1/` },
+      ),
+    ),
+    never(
+      'only-cli-and-api-load-config',
+      'Below the configuration nothing reads it.',
+      { path: `^${proxy}/(core|wire|transports|protocols|policies|chain|modules)`, pathNot: tests },
+      { path: `^${proxy}/config` },
+    ),
+    never(
+      'no-circles',
+      'A circle of imports hides which of the two knows the other.',
+      {},
+      { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    ),
+    never(
+      'no-orphans',
+      'A file that nothing imports is dead.',
+      { orphan: true, path: '^packages/.*/src/', pathNot: tests },
+      {},
+    ),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules|/dist/' },
+    exclude: { path: '(^|/)dist/' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      conditionNames: ['source', 'import', 'node', 'default'],
+      exportsFields: ['exports'],
+    },
+  },
+};
