@@ -1,0 +1,125 @@
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { parseTree } from './parse.ts';
+import type { ParseLimits } from './parse.ts';
+import { mergeConfigs } from './references.ts';
+import type { Config } from './references.ts';
+import { createReport } from './report.ts';
+import type { Report } from './report.ts';
+import { readConfig } from './schema.ts';
+import type { FileConfig } from './schema.ts';
+import { createSource } from './source.ts';
+import type { Source } from './source.ts';
+
+/** How configuration is loaded. */
+export interface LoadOptions {
+  /** Unknown keys are warnings. Default false. */
+  readonly lenient?: boolean;
+  /** What `-C -` reads. Default: standard input. */
+  readonly stdin?: Readable;
+  /** The largest text that is read, in bytes. Default 64 MiB: a million rules fit, and a mistaken path does not hang. */
+  readonly maxBytes?: number;
+  readonly limits?: Partial<ParseLimits>;
+}
+
+/** What loading came to. `config` is there when the report has no errors. */
+export interface Loaded {
+  readonly config: Config | undefined;
+  readonly report: Report;
+}
+
+/**
+ * Loads configuration from what `-C` names: a file, `-` for standard input, or JSON in braces. Everything that is wrong is
+ * in the report, all of it at once; nothing is thrown.
+ */
+export async function loadConfig(origins: readonly string[], options: LoadOptions = {}): Promise<Loaded> {
+  const report = createReport();
+  const files: FileConfig[] = [];
+  for (const origin of origins) {
+    const source = await readSource(origin, options, report);
+    const file = source && readFile(source, report, options);
+    if (file !== undefined) files.push(file);
+  }
+  const config = mergeConfigs(files, report);
+  if (config.services.length === 0 && report.errors.length === 0) {
+    const source = createSource(origins.at(-1) ?? '-C', '');
+    report.error({ source, offset: 0 }, '', 'no services are configured, so that there is nothing to do');
+  }
+  return { config: report.errors.length === 0 ? config : undefined, report };
+}
+
+/** Loads one text that is already there. */
+export function loadText(name: string, text: string, options: LoadOptions = {}): Loaded {
+  const report = createReport();
+  const file = readFile(createSource(name, text), report, options);
+  const config = mergeConfigs(file === undefined ? [] : [file], report);
+  return { config: report.errors.length === 0 ? config : undefined, report };
+}
+
+function readFile(source: Source, report: Report, options: LoadOptions): FileConfig | undefined {
+  if (source.tabLines.length > 0) {
+    const lines = source.tabLines.slice(0, 20).join(', ') + (source.tabLines.length > 20 ? ', …' : '');
+    report.warn(
+      { source, offset: lineOffset(source, source.tabLines[0]!) },
+      '',
+      `tabs in the indentation of line${source.tabLines.length === 1 ? '' : 's'} ${lines} are read as indentation to the next multiple of four columns; GOST does not load such a file`,
+    );
+  }
+  const tree = parseTree(source, report, options.limits);
+  return tree && readConfig(tree, '', { report, lenient: options.lenient ?? false });
+}
+
+function lineOffset(source: Source, line: number): number {
+  let offset = 0;
+  for (let skipped = 1; skipped < line; skipped++) offset = source.text.indexOf('\n', offset) + 1;
+  return offset;
+}
+
+async function readSource(origin: string, options: LoadOptions, report: Report): Promise<Source | undefined> {
+  const inline = origin.trim().startsWith('{') && origin.trim().endsWith('}');
+  if (inline) return createSource('-C', origin);
+  const name = origin === '-' ? 'stdin' : origin;
+  const fail = (message: string) => {
+    report.error({ source: createSource(name, ''), offset: 0 }, '', message);
+    return undefined;
+  };
+  if (/^https?:\/\//i.test(origin)) {
+    return fail('GOST fetches a configuration from a URL; this version does not, give it a file');
+  }
+  const format = /\.(toml|ini|hcl|properties|env|tfvars)$/i.exec(origin)?.[1];
+  if (format !== undefined) return fail(`this version reads YAML and JSON, not ${format.toUpperCase()}`);
+  const maxBytes = options.maxBytes ?? 64 * 1024 * 1024;
+  let file: FileHandle | undefined;
+  try {
+    if (origin !== '-') file = await open(origin);
+    const parts: Buffer[] = [];
+    let size = 0;
+    const stream: Readable = file?.createReadStream({ autoClose: false }) ?? options.stdin ?? process.stdin;
+    for await (const part of stream as AsyncIterable<Buffer | string>) {
+      const bytes = typeof part === 'string' ? Buffer.from(part) : part;
+      size += bytes.length;
+      if (size > maxBytes)
+        return fail(`larger than ${String(maxBytes >> 20)} MiB, which is the most that is read`);
+      parts.push(bytes);
+    }
+    return createSource(name, Buffer.concat(parts).toString('utf8'));
+  } catch (error) {
+    return fail(`cannot be read: ${systemReason(error)}`);
+  } finally {
+    await file?.close();
+  }
+}
+
+/** A system error in plain words, without the path, which stands before it already. */
+export function systemReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const reasons: Record<string, string> = {
+    ENOENT: 'there is no such file',
+    EISDIR: 'it is a folder',
+    EACCES: 'no permission',
+    EPERM: 'no permission',
+    ENOTDIR: 'a part of the path is not a folder',
+  };
+  return reasons[code] ?? (code !== '' ? code : String(error));
+}
