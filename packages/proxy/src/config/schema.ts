@@ -1,3 +1,4 @@
+import type { LogLevel } from '../log/log.ts';
 import { gostHandlerMetadata, gostKeys, gostListenerMetadata, gostTypes } from './gost-names.ts';
 import type { Value } from './parse.ts';
 import {
@@ -22,7 +23,7 @@ import type { Reader } from './read.ts';
 type Of<R> = R extends Reader<infer T> ? T : never;
 
 /** GOST's levels, quietest last. */
-const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const satisfies readonly LogLevel[];
 
 /** The keys of GOST's mapping that are not among those served. */
 const others = (all: readonly string[], ...served: readonly string[]) =>
@@ -239,4 +240,3 @@ export type AutherConfig = Of<typeof auther>;
 export type PluginConfig = Of<typeof plugin>;
 export type TlsConfig = Of<typeof tls>;
 export type LogConfig = Of<typeof log>;
-export type LogLevel = (typeof logLevels)[number];
