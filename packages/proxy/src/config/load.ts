@@ -11,6 +11,7 @@ import { readConfig } from './schema.ts';
 import type { FileConfig } from './schema.ts';
 import { createSource } from './source.ts';
 import type { Source } from './source.ts';
+import { systemReason } from './system-reason.ts';
 
 /** How configuration is loaded. */
 export interface LoadOptions {
@@ -109,17 +110,4 @@ async function readSource(origin: string, options: LoadOptions, report: Report):
   } finally {
     await file?.close();
   }
-}
-
-/** A system error in plain words, without the path, which stands before it already. */
-export function systemReason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const reasons: Record<string, string> = {
-    ENOENT: 'there is no such file',
-    EISDIR: 'it is a folder',
-    EACCES: 'no permission',
-    EPERM: 'no permission',
-    ENOTDIR: 'a part of the path is not a folder',
-  };
-  return reasons[code] ?? (code !== '' ? code : String(error));
 }

@@ -39,6 +39,8 @@ export interface Located {
   keyAt(key: string): Place;
   /** True when the key is written, also without a value, and also when this version does not serve it. */
   has(key: string): boolean;
+  /** Where the mapping stands in the tree: `authers[0].plugin`. */
+  path(): string;
 }
 
 /** A key that may be left out. An empty value (`key:`, `null`) is the same as leaving it out, as in GOST. */
@@ -135,6 +137,7 @@ export function mapping<F extends Fields>(fields: F, options: MappingOptions = {
       at: (key) => (key !== undefined && places.get(key)?.value) || value.place,
       keyAt: (key) => places.get(key)?.key ?? value.place,
       has: (key) => places.has(key),
+      path: () => path,
     };
     return { ...result, ...located } as FromFields<F>;
   };
