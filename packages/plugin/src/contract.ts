@@ -1,3 +1,4 @@
+import type { PluginErrorCode } from './errors.ts';
 import type { MessageType } from './wire/proto.ts';
 
 /** The thirteen modules that a plugin can serve. The name is GOST's word and the module's usual HTTP path. */
@@ -65,7 +66,7 @@ export interface CallEvent {
   readonly endpoint: string;
   readonly transport: PluginTransport;
   readonly session: string | undefined;
-  readonly outcome: 'ok' | import('./errors.ts').PluginErrorCode;
+  readonly outcome: 'ok' | PluginErrorCode;
   /** `live`: asked now. `cached`: remembered. `coalesced`: shared with an identical question in flight. */
   readonly source: 'live' | 'cached' | 'coalesced' | 'fallback';
   readonly ms: number;
@@ -97,6 +98,10 @@ export interface HttpRule {
   readonly statusOnly?: boolean;
   /** A second key that is read when the first is absent or empty (router: `net` for `dst`). */
   readonly alias?: Readonly<Record<string, string>>;
+  /** Reply keys without which an object is no answer. Only HTTP can tell "absent" from "false". */
+  readonly required?: readonly string[];
+  /** Keys of messages inside messages, by type name, in GOST's order with `?` as above; absent: all, in the table's order. */
+  readonly nested?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** One decision of a module: what is asked, what is answered, and how both look on the wire. */
@@ -111,7 +116,8 @@ export interface Method<Ask, Answer, Req extends object = object, Rep extends ob
     ask(request: Req): Ask;
     /** Throws PluginError `badReply` when the reply is no answer. */
     answer(reply: Rep, ask: Ask): Answer;
-    reply(answer: Answer, request: Req): Rep;
+    /** Throws PluginError `internal` when the answer cannot be said, over this transport or at all. */
+    reply(answer: Answer, request: Req, transport: PluginTransport): Rep;
   };
   readonly http: HttpRule;
   /** All identity inputs of the question; absent: never remembered. Passwords enter only through `secret`. */

@@ -4,3 +4,5 @@
  */
 export * from './contract.ts';
 export * from './errors.ts';
+export * from './contracts/index.ts';
+export type { JsonObject, JsonValue } from './wire/go-json.ts';
