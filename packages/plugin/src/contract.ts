@@ -139,7 +139,9 @@ export type AnyMethod = Method<any, any, any, any>;
 export type Methods = Readonly<Record<string, AnyMethod>>;
 
 export type AskOf<X> = X extends { wire: { request(ask: infer Ask): object } } ? Ask : never;
-export type AnswerOf<X> = X extends { wire: { reply(answer: infer Answer, request: never): object } }
+export type AnswerOf<X> = X extends {
+  wire: { reply(answer: infer Answer, request: never, transport: PluginTransport): object };
+}
   ? Answer
   : never;
 

@@ -130,14 +130,17 @@ function readerOf(
   shape: JsonShape,
 ): (value: JsonValue, where: string) => object {
   const names = keys.map((key) => key.replace(/\?$/, ''));
-  const known = new Map<string, { name: string; read: ReadValue }>();
+  const known = new Map<string, ReadValue>();
   for (const name of names) {
-    const alias = shape.alias?.[name];
-    const read = fieldReader(type, fieldOf(type, name), shape);
-    known.set(name, { name, read });
-    if (alias !== undefined) known.set(alias, { name, read });
+    known.set(name, fieldReader(type, fieldOf(type, name), shape));
   }
-  const inCase = new Map([...known.keys()].map((key) => [key.toLowerCase(), key]));
+  const aliases = Object.entries(shape.alias ?? {}).map(([name, alias]) => ({
+    name,
+    alias,
+    read: known.get(name)!,
+  }));
+  const spelled = [...known.keys(), ...aliases.map(({ alias }) => alias)];
+  const inCase = new Map(spelled.map((key) => [key.toLowerCase(), key]));
   const zero = type.fields.map((field) => ({ name: field.name, make: zeroMaker(field) }));
   const required = (shape.required ?? []).filter((key) => known.has(key));
 
@@ -151,16 +154,19 @@ function readerOf(
     const message: Record<string, unknown> = {};
     for (let i = 0; i < zero.length; i++) message[zero[i]!.name] = zero[i]!.make();
     for (const key of Object.keys(object)) {
-      const field = known.get(key);
-      if (field === undefined) {
+      const read = known.get(key);
+      if (read === undefined) {
         const meant = inCase.get(key.toLowerCase());
-        if (meant === undefined) continue;
+        if (meant === undefined || meant === key) continue;
         throw new PluginError('badReply', `${where} has the key "${key}" where "${meant}" is meant`);
       }
-      // An alias counts only where the key itself says nothing, whichever comes first.
-      if (key !== field.name && !isEmpty(object[field.name])) continue;
-      const read = field.read(object[key]!);
-      if (read !== undefined) message[field.name] = read;
+      const one = read(object[key]!);
+      if (one !== undefined) message[key] = one;
+    }
+    for (const { name, alias, read } of aliases) {
+      if (!isEmpty(message[name]) || !Object.hasOwn(object, alias)) continue;
+      const one = read(object[alias]!);
+      if (one !== undefined) message[name] = one;
     }
     return message;
   };
