@@ -66,7 +66,8 @@ async function run() {
     return fail(`PORT=${process.env.PORT} is no port; it is a number up to 65535`);
   }
   for (const built of ['packages/plugin/dist/index.js', 'packages/proxy/dist/cli.js']) {
-    if (!existsSync(path.join(root, built))) return fail(`${built} is not there; run "npm ci" first, which builds it`);
+    if (!existsSync(path.join(root, built)))
+      return fail(`${built} is not there; run "npm ci" first, which builds it`);
   }
   // Asked here first, so that the message is about the port and not about a program that ended.
   const probe = net.createServer();
@@ -91,11 +92,14 @@ async function run() {
 
   const config = {
     services: [
-      { name: 'front', addr: `:${proxyPort}`, handler: { type: 'http', auther: 'users' }, listener: { type: 'tcp' } },
+      {
+        name: 'front',
+        addr: `:${proxyPort}`,
+        handler: { type: 'http', auther: 'users' },
+        listener: { type: 'tcp' },
+      },
     ],
-    authers: [
-      { name: 'users', plugin: { type: 'grpc', addr: `127.0.0.1:${pluginPort}`, token: 'gost' } },
-    ],
+    authers: [{ name: 'users', plugin: { type: 'grpc', addr: `127.0.0.1:${pluginPort}`, token: 'gost' } }],
     log: { format: 'text' },
   };
   const proxy = start('the proxy', ['node_modules/.bin/sallyport', '-C', '-'], JSON.stringify(config));

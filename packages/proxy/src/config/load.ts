@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import type { TlsSettings } from '@sallyport/plugin/wire';
 import { parseTree } from './parse.ts';
 import type { ParseLimits } from './parse.ts';
 import { mergeConfigs } from './references.ts';
@@ -8,10 +9,11 @@ import type { Config } from './references.ts';
 import { createReport } from './report.ts';
 import type { Report } from './report.ts';
 import { readConfig } from './schema.ts';
-import type { FileConfig } from './schema.ts';
+import type { FileConfig, TlsConfig } from './schema.ts';
 import { createSource } from './source.ts';
 import type { Source } from './source.ts';
 import { systemReason } from './system-reason.ts';
+import { readTrust } from './trust.ts';
 
 /** How configuration is loaded. */
 export interface LoadOptions {
@@ -27,6 +29,8 @@ export interface LoadOptions {
 /** What loading came to. `config` is there when the report has no errors. */
 export interface Loaded {
   readonly config: Config | undefined;
+  /** What the `tls` blocks of the configuration name, read from its files. */
+  readonly trust: ReadonlyMap<TlsConfig, TlsSettings>;
   readonly report: Report;
 }
 
@@ -43,15 +47,20 @@ export async function loadConfig(origins: readonly string[], options: LoadOption
     if (file !== undefined) files.push(file);
   }
   const config = mergeConfigs(files, report);
+  const trust = new Map<TlsConfig, TlsSettings>();
+  for (const { plugin } of config.authers) {
+    const settings = plugin?.tls && readTrust(plugin.tls, report);
+    if (settings !== undefined) trust.set(plugin!.tls!, settings);
+  }
   if (config.services.length === 0 && report.errors.length === 0) {
     const source = createSource(origins.at(-1) ?? '-C', '');
     report.error({ source, offset: 0 }, '', 'no services are configured, so that there is nothing to do');
   }
-  return { config: report.errors.length === 0 ? config : undefined, report };
+  return { config: report.errors.length === 0 ? config : undefined, trust, report };
 }
 
-/** Loads one text that is already there. */
-export function loadText(name: string, text: string, options: LoadOptions = {}): Loaded {
+/** Loads one text that is already there, without the files that it names. */
+export function loadText(name: string, text: string, options: LoadOptions = {}): Omit<Loaded, 'trust'> {
   const report = createReport();
   const file = readFile(createSource(name, text), report, options);
   const config = mergeConfigs(file === undefined ? [] : [file], report);

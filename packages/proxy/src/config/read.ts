@@ -287,7 +287,7 @@ export function durationMs(): Reader<number> {
 }
 
 /** One word of several; capitals do not count. `unserved` are words of GOST that this version does not serve. */
-export function word<W extends string>(
+export function word<const W extends string>(
   what: string,
   words: readonly W[],
   unserved: readonly string[] = [],

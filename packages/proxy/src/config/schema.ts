@@ -1,6 +1,5 @@
 import type { LogLevel } from '../log/log.ts';
 import { gostHandlerMetadata, gostKeys, gostListenerMetadata, gostTypes } from './gost-names.ts';
-import type { Value } from './parse.ts';
 import {
   credential,
   durationMs,
@@ -91,24 +90,18 @@ const tls = mapping(
 
 const onErrorWords = ['refuse', 'allow', 'lastGood'] as const;
 
-/** `refuse`, `allow`, `lastGood`, or `{reply: …}`; what a reply must look like is the contract's business. */
-const onError: Reader<(typeof onErrorWords)[number] | { readonly reply: unknown }> = (
-  value,
-  path,
-  reading,
-) => {
+/** What counts as the answer of a plugin that could not be asked. `reply` is written as the plugin would write it over HTTP. */
+const onError: Reader<
+  (typeof onErrorWords)[number] | { readonly reply: { readonly ok: boolean; readonly user: string } }
+> = (value, path, reading) => {
   if (value.kind !== 'mapping') return word('onError', onErrorWords)(value, path, reading);
-  return mapping({ reply: required(anything) })(value, path, reading);
+  const reply = mapping({ reply: required(mapping({ ok: required(flag()), id: optional(text()) })) })(
+    value,
+    path,
+    reading,
+  )?.reply;
+  return reply && { reply: { ok: reply.ok, user: reply.id ?? '' } };
 };
-
-/** Any value, as JSON would have it. */
-const anything: Reader<unknown> = (value) => toJson(value);
-
-function toJson(value: Value): unknown {
-  if (value.kind === 'scalar') return value.value;
-  if (value.kind === 'list') return value.items.map(toJson);
-  return Object.fromEntries(value.entries.map(({ key, value: inner }) => [key, toJson(inner)]));
-}
 
 const positiveMs: Reader<number> = (value, path, reading) => {
   const ms = durationMs()(value, path, reading);

@@ -67,14 +67,14 @@ test('an error keeps its stack, below the line', () => {
   expect(formatLine(lines[0]!)).toMatch(/^\S+ ERROR it failed\nError: boom\n {4}\s*at /);
 });
 
-test('a file is appended to and complete after close', () => {
+test('a file is appended to and complete after close', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'sallyport-log-'));
   try {
     const file = path.join(folder, 'x.log');
     for (const text of ['one', 'two']) {
       const { log, close } = openLog({ output: file });
       log.info(text);
-      close();
+      await close();
     }
     const messages = readFileSync(file, 'utf8')
       .trim()
@@ -97,7 +97,7 @@ test('none writes nothing; a pipe gets JSON unless text is asked for', () => {
         '--input-type=module',
         '-e',
         `import { openLog } from ${JSON.stringify(new URL('./log.ts', import.meta.url).href)};
-         const { log, close } = openLog(${options}); log.info({ a: 1 }, 'hi'); close();`,
+         const { log, close } = openLog(${options}); log.info({ a: 1 }, 'hi'); await close();`,
       ],
       { encoding: 'utf8' },
     );

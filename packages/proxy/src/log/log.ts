@@ -22,8 +22,8 @@ export interface LogOptions {
 /** An open log. Whoever opened it calls `close` last. */
 export interface OpenLog {
   readonly log: Logger;
-  /** Writes what is still in memory, at once. Never throws. */
-  close(): void;
+  /** Resolves when everything is written, or cannot be. Never rejects; nothing may be logged afterwards. */
+  close(): Promise<void>;
 }
 
 /** What may wait to be written before lines are dropped: a stuck terminal or full pipe must not eat the memory. */
@@ -51,11 +51,12 @@ export function openLog(options: LogOptions = {}): OpenLog {
   return {
     log,
     close() {
-      try {
-        destination.flushSync();
-      } catch {
-        // The output is gone or was never opened: nothing can be written, and nobody can be told.
-      }
+      return new Promise((resolve) => {
+        destination.once('close', resolve).once('error', () => {
+          resolve();
+        });
+        destination.end();
+      });
     },
   };
 }
