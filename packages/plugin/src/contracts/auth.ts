@@ -42,12 +42,12 @@ const authenticate: Method<AuthAsk, AuthAnswer, AuthenticateRequest, Authenticat
       clientSan: certificate?.names ?? [],
       clientCertFingerprint: certificate?.fingerprint ?? '',
     }),
-    ask: ({ username, password, client, service, ...rest }) => ({
-      username,
-      password,
-      client,
-      service,
-      certificate: certificateOf(rest),
+    ask: (request) => ({
+      username: request.username,
+      password: request.password,
+      client: request.client,
+      service: request.service,
+      certificate: certificateOf(request),
     }),
     answer: ({ ok, id }) => ({ ok, user: id }),
     reply: ({ ok, user }) => ({ ok: yesOrNo(ok, 'authenticate'), id: user }),
@@ -83,9 +83,7 @@ const authenticate: Method<AuthAsk, AuthAnswer, AuthenticateRequest, Authenticat
   onError: 'refuse',
 };
 
-function certificateOf(
-  request: Pick<AuthenticateRequest, 'clientCn' | 'clientSan' | 'clientCertFingerprint'>,
-): ClientCertificate | undefined {
+function certificateOf(request: AuthenticateRequest): ClientCertificate | undefined {
   const { clientCn: commonName, clientSan: names, clientCertFingerprint: fingerprint } = request;
   if (commonName === '' && names.length === 0 && fingerprint === '') return undefined;
   return { commonName, names, fingerprint };

@@ -4,7 +4,7 @@ import { writeJsonString } from './json-write.ts';
 import { nilBytes, type Field, type MessageType, type Scalar } from './proto.ts';
 
 export { parseJson, type JsonObject, type JsonValue } from './json-read.ts';
-export { writeJson, writeJsonString, type WriteOptions } from './json-write.ts';
+export { writeJson, writeJsonString } from './json-write.ts';
 
 /** How a message looks as JSON. Keys are the names of the table's fields. */
 export interface JsonShape {
@@ -141,7 +141,8 @@ function readerOf(
   }));
   const spelled = [...known.keys(), ...aliases.map(({ alias }) => alias)];
   const inCase = new Map(spelled.map((key) => [key.toLowerCase(), key]));
-  const zero = type.fields.map((field) => ({ name: field.name, make: zeroMaker(field) }));
+  const zero = Object.fromEntries(type.fields.map((field) => [field.name, zeroOf(field)]));
+  const lists = type.fields.filter(({ repeated }) => repeated).map(({ name }) => name);
   const required = (shape.required ?? []).filter((key) => known.has(key));
 
   return (value, where) => {
@@ -151,8 +152,8 @@ function readerOf(
     for (const key of required) {
       if (!Object.hasOwn(object, key)) throw new PluginError('badReply', `${where} has no key "${key}"`);
     }
-    const message: Record<string, unknown> = {};
-    for (let i = 0; i < zero.length; i++) message[zero[i]!.name] = zero[i]!.make();
+    const message: Record<string, unknown> = { ...zero };
+    for (const name of lists) message[name] = [];
     for (const key of Object.keys(object)) {
       const read = known.get(key);
       if (read === undefined) {
@@ -172,11 +173,9 @@ function readerOf(
   };
 }
 
-function zeroMaker(field: Field): () => unknown {
-  if (field.repeated) return () => [];
-  if (typeof field.type !== 'string') return () => undefined;
-  const zero = { string: '', bytes: nilBytes, bool: false, int64: 0, uint64: 0, int32: 0 }[field.type];
-  return () => zero;
+function zeroOf(field: Field): unknown {
+  if (field.repeated || typeof field.type !== 'string') return undefined;
+  return { string: '', bytes: nilBytes, bool: false, int64: 0, uint64: 0, int32: 0 }[field.type];
 }
 
 /** Reads one key's value; undefined for null, which leaves the zero value. */

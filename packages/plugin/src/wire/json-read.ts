@@ -16,6 +16,9 @@ const maxValues = 262_144;
 const maxBytes = 64 * 1024 * 1024;
 const maxDigits = 1_000;
 
+const quote = 0x22;
+const backslash = 0x5c;
+
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const number = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const escapes: Readonly<Record<string, string>> = {
@@ -63,18 +66,18 @@ function readValue(cursor: Cursor, depth: number): JsonValue {
   if (depth > maxJsonDepth) throw bad(cursor, `more than ${maxJsonDepth} levels`);
   if (++cursor.values > maxValues) throw bad(cursor, `more than ${maxValues} values`);
   skipSpace(cursor);
-  switch (cursor.text[cursor.at]) {
-    case '{':
+  switch (cursor.text.charCodeAt(cursor.at)) {
+    case 0x7b:
       return readObject(cursor, depth);
-    case '[':
+    case 0x5b:
       return readList(cursor, depth);
-    case '"':
+    case quote:
       return readString(cursor);
-    case 't':
+    case 0x74:
       return readWord(cursor, 'true', true);
-    case 'f':
+    case 0x66:
       return readWord(cursor, 'false', false);
-    case 'n':
+    case 0x6e:
       return readWord(cursor, 'null', null);
     default:
       return readNumber(cursor);
@@ -84,31 +87,31 @@ function readValue(cursor: Cursor, depth: number): JsonValue {
 function readObject(cursor: Cursor, depth: number): JsonObject {
   const object: Record<string, JsonValue> = {};
   cursor.at++;
-  if (take(cursor, '}')) return object;
+  if (take(cursor, 0x7d)) return object;
   do {
     skipSpace(cursor);
-    if (cursor.text[cursor.at] !== '"') throw bad(cursor, 'a key is expected');
+    if (cursor.text.charCodeAt(cursor.at) !== quote) throw bad(cursor, 'a key is expected');
     const key = readString(cursor);
     if (Object.hasOwn(object, key))
       throw bad(cursor, `the key ${JSON.stringify(key.slice(0, 64))} stands twice`);
-    if (!take(cursor, ':')) throw bad(cursor, 'a colon is expected');
+    if (!take(cursor, 0x3a)) throw bad(cursor, 'a colon is expected');
     const value = readValue(cursor, depth + 1);
     // Assigning to this one name would set the prototype instead of a key.
     if (key === '__proto__') {
       Object.defineProperty(object, key, { value, enumerable: true, configurable: true, writable: true });
     } else object[key] = value;
-  } while (take(cursor, ','));
-  if (!take(cursor, '}')) throw bad(cursor, 'a comma or the end of the object is expected');
+  } while (take(cursor, 0x2c));
+  if (!take(cursor, 0x7d)) throw bad(cursor, 'a comma or the end of the object is expected');
   return object;
 }
 
 function readList(cursor: Cursor, depth: number): readonly JsonValue[] {
   const list: JsonValue[] = [];
   cursor.at++;
-  if (take(cursor, ']')) return list;
+  if (take(cursor, 0x5d)) return list;
   do list.push(readValue(cursor, depth + 1));
-  while (take(cursor, ','));
-  if (!take(cursor, ']')) throw bad(cursor, 'a comma or the end of the list is expected');
+  while (take(cursor, 0x2c));
+  if (!take(cursor, 0x5d)) throw bad(cursor, 'a comma or the end of the list is expected');
   return list;
 }
 
@@ -140,8 +143,8 @@ function readString(cursor: Cursor): string {
   let halves = false;
   for (;;) {
     const unit = text.charCodeAt(at);
-    if (unit === 0x22) break;
-    if (unit === 0x5c) {
+    if (unit === quote) break;
+    if (unit === backslash) {
       built += text.slice(from, at);
       const letter = text[at + 1] ?? '';
       if (letter === 'u') {
@@ -166,6 +169,7 @@ function readString(cursor: Cursor): string {
       );
   }
   cursor.at = at + 1;
+  if (built === '') return text.slice(from, at);
   const whole = built + text.slice(from, at);
   return halves ? wellFormed(whole) : whole;
 }
@@ -175,9 +179,9 @@ export function wellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
-function take(cursor: Cursor, character: string): boolean {
+function take(cursor: Cursor, character: number): boolean {
   skipSpace(cursor);
-  if (cursor.text[cursor.at] !== character) return false;
+  if (cursor.text.charCodeAt(cursor.at) !== character) return false;
   cursor.at++;
   return true;
 }

@@ -19,8 +19,20 @@ const named: Readonly<Record<string, string>> = {
  * characters as \b \f \n \r \t or \u00xx, broken UTF-16 as the escape \ufffd, everything else as it is.
  */
 export function writeJsonString(text: string): string {
+  if (isPlain(text)) return `"${text}"`;
   // Every match that has no name is half a surrogate pair.
   return JSON.stringify(text).replace(differing, (found) => named[found] ?? '\\ufffd');
+}
+
+/** True for short text of printable ASCII that needs no escape: nearly every address and name. */
+function isPlain(text: string): boolean {
+  if (text.length > 64) return false;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit < 0x20 || unit > 0x7e) return false;
+    if (unit === 0x22 || unit === 0x26 || unit === 0x3c || unit === 0x3e || unit === 0x5c) return false;
+  }
+  return true;
 }
 
 /** How objects are written. */

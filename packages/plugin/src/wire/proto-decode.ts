@@ -17,7 +17,8 @@ const maxDepth = 100;
 const maxItems = 65_536;
 
 // Up to here a loop in JavaScript is quicker than a call into the runtime's C++.
-const shortText = 24;
+const shortText = 48;
+const shortMessage = 512;
 
 const twoTo32 = 0x1_0000_0000;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -27,6 +28,8 @@ interface Cursor {
   readonly bytes: Buffer;
   at: number;
   high: number;
+  /** A short message as Latin-1, made for its first ASCII text: each text is then a slice instead of a call into C++. */
+  latin1: string | undefined;
 }
 
 interface FieldDecoder {
@@ -62,7 +65,7 @@ export function decodeMessage<T extends object>(type: MessageType<T>, bytes: Uin
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const plan = planOf(type);
   const message = zeroOf(plan);
-  readMessage({ bytes: buffer, at: 0, high: 0 }, buffer.length, plan, message, 1);
+  readMessage({ bytes: buffer, at: 0, high: 0, latin1: undefined }, buffer.length, plan, message, 1);
   return message as T;
 }
 
@@ -169,7 +172,7 @@ const scalarReaders: Readonly<Record<Scalar, (where: string) => FieldDecoder['re
     const stop = endOf(cursor, end, where);
     const start = cursor.at;
     cursor.at = stop;
-    return readText(cursor.bytes, start, stop, where);
+    return readText(cursor, start, stop, where);
   },
   bytes: (where) => (cursor, end) => {
     const stop = endOf(cursor, end, where);
@@ -195,13 +198,19 @@ const scalarReaders: Readonly<Record<Scalar, (where: string) => FieldDecoder['re
   int32: (where) => (cursor, end) => readVarint(cursor, end, where) | 0,
 };
 
-function readText(bytes: Buffer, start: number, stop: number, where: string): string {
+function readText(cursor: Cursor, start: number, stop: number, where: string): string {
+  const { bytes } = cursor;
   const length = stop - start;
   if (length === 0) return '';
   if (length <= shortText) {
     let i = start;
     while (i < stop && bytes[i]! < 0x80) i++;
-    if (i === stop) return bytes.toString('latin1', start, stop);
+    if (i === stop) {
+      // A slice may keep the whole text alive, which is why only a short message is worth it.
+      if (bytes.length > shortMessage) return bytes.toString('latin1', start, stop);
+      cursor.latin1 ??= bytes.toString('latin1');
+      return cursor.latin1.slice(start, stop);
+    }
   }
   const part = bytes.subarray(start, stop);
   if (isAscii(part)) return bytes.toString('latin1', start, stop);
