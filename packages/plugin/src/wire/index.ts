@@ -1,0 +1,10 @@
+/**
+ * The layers below the contracts: endpoints and how they are dialled, gRPC and HTTP clients for any method. They are
+ * exported for whoever speaks another service than ours over the same wire.
+ */
+export type { Endpoint, TlsSettings } from './endpoint.ts';
+export { dial } from './dial.ts';
+export type { DialOptions } from './dial.ts';
+export { readDefaultRoots } from './trust.ts';
+export * from './grpc.ts';
+export * from './http.ts';
