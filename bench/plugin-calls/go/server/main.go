@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/go-gost/plugin/auth/proto"
@@ -52,21 +51,12 @@ func listen() net.Listener {
 	return l
 }
 
-func cpu() float64 {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-	d := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-	return d(u.Utime) + d(u.Stime)
-}
-
 func main() {
 	g, h := listen(), listen()
 	s := grpc.NewServer()
 	proto.RegisterAuthenticatorServer(s, server{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("/auth", authenticate)
-	// The CPU used so far, so that the runner can charge a server for the calls of one sample.
-	mux.HandleFunc("/cpu", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%f", cpu()) })
 	go func() { _ = s.Serve(g) }()
 	hs := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = hs.Serve(h) }()
