@@ -25,7 +25,7 @@ export async function measurePluginGrowth(_options: BenchOptions): Promise<objec
           while (left-- > 0) {
             const ask = {
               service: 's',
-              user: `user-${String(left % 1000)}`,
+              username: `user-${String(left % 1000)}`,
               password: 'gost',
               client: '127.0.0.1:1',
             };

@@ -4,7 +4,7 @@ import { contractByKind, implement, servePlugins } from '@sallyport/plugin';
 const server = await servePlugins(
   [
     implement(contractByKind.auth, {
-      authenticate: ({ user, password }) => ({ ok: password === 'gost', user }),
+      authenticate: ({ username, password }) => ({ ok: password === 'gost', user: username }),
     }),
   ],
   { port: 0, token: 'gost' },
