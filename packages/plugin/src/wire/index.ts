@@ -8,3 +8,4 @@ export type { DialOptions } from './dial.ts';
 export { readDefaultRoots } from './trust.ts';
 export * from './grpc.ts';
 export * from './http.ts';
+export * from './http1/index.ts';
