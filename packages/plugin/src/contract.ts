@@ -64,10 +64,14 @@ export interface CallEvent {
   readonly name: string | undefined;
   /** As in {@link PluginErrorInfo.endpoint}; empty when no endpoint was reached for. */
   readonly endpoint: string;
-  readonly transport: PluginTransport;
+  /** `local`: answered in this process, by a built-in or by `onError`. */
+  readonly transport: PluginTransport | 'local';
   readonly session: string | undefined;
   readonly outcome: 'ok' | PluginErrorCode;
-  /** `live`: asked now. `cached`: remembered. `coalesced`: shared with an identical question in flight. */
+  /**
+   * `live`: asked now. `cached`: remembered. `coalesced`: shared with an identical question in flight. `fallback`: an
+   * event of its own after that of the call that failed: `onError` decided in the plugin's stead.
+   */
   readonly source: 'live' | 'cached' | 'coalesced' | 'fallback';
   readonly ms: number;
   readonly bytesSent: number;
@@ -131,6 +135,10 @@ export interface Method<Ask, Answer, Req extends object = object, Rep extends ob
   /** Default deadline in milliseconds over connect, head and body. */
   readonly timeoutMs: number;
   readonly onError: OnError<Answer>;
+  /** What `onError: allow` answers, and `none`. Absent: there is no such answer, and the question ends in an error. */
+  readonly allow?: { readonly reply: Answer };
+  /** An answer that needs no plugin; undefined: the plugin is asked. */
+  readonly known?: (ask: Ask, transport: PluginTransport) => { readonly answer: Answer } | undefined;
 }
 
 // The variance of Method makes a common supertype impossible without `never` in its input places.

@@ -28,6 +28,7 @@ const admit: Method<AdmissionAsk, boolean, AdmissionRequest, AdmissionReply> = {
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'refuse',
+  allow: { reply: true },
 };
 
 /** May this address connect at all? Every one of several must say yes. */

@@ -44,6 +44,7 @@ const bypassMethod: Method<BypassAsk, boolean, BypassRequest, BypassReply> = {
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'refuse',
+  allow: { reply: false },
 };
 
 /** Is this target to be passed by? True refuses at a service and leaves the hop out at a hop or node. */

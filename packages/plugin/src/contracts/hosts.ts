@@ -28,6 +28,8 @@ const lookup: Method<HostsAsk, readonly string[], LookupRequest, LookupReply> = 
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'refuse',
+  // As if no name were fixed: the resolver is asked.
+  allow: { reply: [] },
 };
 
 /** Has this name a fixed address? The answer holds IP addresses, best first; none means that the name is not fixed. */

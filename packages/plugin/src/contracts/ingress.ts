@@ -39,6 +39,7 @@ const getRule: Method<GetRuleAsk, string | undefined, GetRuleRequest, GetRuleRep
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'none',
+  allow: { reply: undefined },
 };
 
 const setRule: Method<SetRuleAsk, boolean, SetRuleRequest, SetRuleReply> = {
@@ -54,6 +55,7 @@ const setRule: Method<SetRuleAsk, boolean, SetRuleRequest, SetRuleReply> = {
   idempotent: true,
   timeoutMs: 5_000,
   onError: 'queue',
+  allow: { reply: true },
 };
 
 /** Which tunnel serves this host name? The answer is the tunnel's UUID, with `$` in front for a private one. */

@@ -59,6 +59,7 @@ const limit: Method<LimiterAsk, readonly Rate[], LimitRequest, LimitReply> = {
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'lastGood',
+  allow: { reply: [] },
 };
 
 /** GOST takes 0 and everything below it for "no limit"; here it is 0 alone. */

@@ -64,6 +64,7 @@ const observe: Method<ObserverAsk, boolean, ObserveRequest, ObserveReply> = {
   idempotent: false,
   timeoutMs: 5_000,
   onError: 'queue',
+  allow: { reply: true },
 };
 
 const noStats: Stats = { totalConns: 0, currentConns: 0, inputBytes: 0, outputBytes: 0, totalErrs: 0 };

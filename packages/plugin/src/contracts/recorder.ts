@@ -26,6 +26,9 @@ const record: Method<RecorderAsk, boolean, RecordRequest, RecordReply> = {
   idempotent: false,
   timeoutMs: 5_000,
   onError: 'queue',
+  allow: { reply: true },
+  // GOST sends no empty record over HTTP, and plugins written for it may not take one.
+  known: ({ data }, transport) => (transport === 'http' && data.length === 0 ? { answer: true } : undefined),
 };
 
 /** Here is a record of what happened. False: the plugin did not keep it. */

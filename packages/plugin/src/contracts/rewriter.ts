@@ -33,6 +33,7 @@ const rewrite: Method<RewriterAsk, Uint8Array | undefined, RewriteRequest, Rewri
   idempotent: true,
   timeoutMs: 5_000,
   onError: 'refuse',
+  allow: { reply: undefined },
 };
 
 /** Shall this body be another? `undefined` leaves it as it is. */

@@ -33,6 +33,7 @@ const getRoute: Method<RouterAsk, Route | undefined, GetRouteRequest, GetRouteRe
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'none',
+  allow: { reply: undefined },
 };
 
 /** Where do this network's packets go? `undefined` is no route: the packet is dropped. */

@@ -44,6 +44,7 @@ const change = (rpc: 'Register' | 'Renew' | 'Deregister', verb: HttpRule['verb']
   idempotent: true,
   timeoutMs: 5_000,
   onError: 'queue',
+  allow: { reply: undefined },
 });
 
 const get: Method<SdAsk, readonly SdService[], GetServiceRequest, GetServiceReply> = {
@@ -61,6 +62,7 @@ const get: Method<SdAsk, readonly SdService[], GetServiceRequest, GetServiceRepl
   idempotent: true,
   timeoutMs: 1_000,
   onError: 'none',
+  allow: { reply: [] },
 };
 
 function copyOf(service: SdService | undefined): SdService {
