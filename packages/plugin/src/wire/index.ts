@@ -9,3 +9,5 @@ export { readDefaultRoots } from './trust.ts';
 export * from './grpc.ts';
 export * from './http.ts';
 export * from './http1/index.ts';
+export { decodeMessage, encodeMessage } from './proto.ts';
+export type { Field, MessageType, Scalar } from './proto.ts';
