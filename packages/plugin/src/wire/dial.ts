@@ -13,11 +13,16 @@ export interface DialOptions {
   readonly timeoutMs?: number;
   /** Gives up: the socket is destroyed and the promise rejects with `canceled`. */
   readonly signal?: AbortSignal;
+  /**
+   * Where a plain connection reads to, at once and without `data` events, as `onread` of `node:net` (the cheapest way
+   * to read). A TLS connection ignores it and has `data` events.
+   */
+  readonly onread?: net.OnReadOpts;
 }
 
 /**
  * Opens a connection to an endpoint: TCP or a unix socket, and TLS on it where the endpoint has `tls`. The socket is
- * paused, has no delay (Nagle off), and belongs to the caller, who destroys it; it carries an empty `error` listener,
+ * paused (unless `onread` is given), has no delay (Nagle off), and belongs to the caller, who destroys it; it carries an empty `error` listener,
  * so that a break before the caller listens is seen as `close` and not as a crash.
  *
  * Rejects with PluginError only, always `unsent`: `timeout`, `canceled`, `unauthenticated` (our certificate was
@@ -27,8 +32,11 @@ export interface DialOptions {
 export function dial(endpoint: Endpoint, options: DialOptions = {}): Promise<net.Socket> {
   const { signal, timeoutMs } = options;
   const at = formatAddress(endpoint.connect);
-  const fail = (code: 'timeout' | 'canceled' | 'unreachable', message: string, cause?: unknown): PluginError =>
-    new PluginError(code, message, { cause, endpoint: endpoint.url, unsent: true });
+  const fail = (
+    code: 'timeout' | 'canceled' | 'unreachable',
+    message: string,
+    cause?: unknown,
+  ): PluginError => new PluginError(code, message, { cause, endpoint: endpoint.url, unsent: true });
 
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
@@ -43,7 +51,9 @@ export function dial(endpoint: Endpoint, options: DialOptions = {}): Promise<net
       return;
     }
 
-    const raw = net.connect({ ...endpoint.connect, noDelay: true });
+    const onread =
+      endpoint.tls === undefined && options.onread !== undefined ? { onread: options.onread } : {};
+    const raw = net.connect({ ...endpoint.connect, ...onread, noDelay: true });
     let secure: tls.TLSSocket | undefined;
     const current = (): net.Socket => secure ?? raw;
 
@@ -73,7 +83,9 @@ export function dial(endpoint: Endpoint, options: DialOptions = {}): Promise<net
       else giveUp(socketError(endpoint, error, { during: 'connect' }));
     };
     const onClose = (): void => {
-      giveUp(fail('unreachable', secure === undefined ? `${at} closed the connection at once` : notTlsMessage(at)));
+      giveUp(
+        fail('unreachable', secure === undefined ? `${at} closed the connection at once` : notTlsMessage(at)),
+      );
     };
     const succeed = (): void => {
       settle();

@@ -11,3 +11,5 @@ export * from './http.ts';
 export * from './http1/index.ts';
 export { decodeMessage, encodeMessage } from './proto.ts';
 export type { Field, MessageType, Scalar } from './proto.ts';
+export { createHttpClient } from './http-client.ts';
+export type { HttpClientOptions } from './http-client.ts';

@@ -20,7 +20,7 @@ const neverTrailers = ['content-length', 'transfer-encoding', 'host'];
 
 /**
  * Reads one body out of the bytes of a connection, however they are split. `push` gives the body's bytes out as they
- * come, without chunk sizes; they are slices of what was pushed in. Throws Http1Error (400, or 502 for a response's
+ * come, without chunk sizes; they, and `rest`, are slices of what was pushed in, of which nothing else is kept. Throws Http1Error (400, or 502 for a response's
  * body) for a bad chunk size or extension, chunk data not followed by CRLF, and bad or too many trailers.
  */
 export class Http1BodyReader {
@@ -111,7 +111,8 @@ export class Http1BodyReader {
       if (all.length > limit + 1) throw this.#tooLong();
       // Looked at now so that a bare LF, or data where CRLF must be, is refused at once.
       this.#checkUnfinished(all);
-      this.#held = all;
+      // A copy: what is pushed in may be the socket's buffer, which the next bytes overwrite.
+      this.#held = heldBytes === 0 ? Buffer.from(all) : all;
       return input.subarray(taken.length);
     }
     if (end > limit) throw this.#tooLong();
