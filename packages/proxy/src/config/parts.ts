@@ -1,9 +1,11 @@
-import type { Contract, Member, Policy, contractByKind } from '@sallyport/plugin';
+import type { Contract, Member, Policy } from '@sallyport/plugin';
 import type { TlsSettings } from '@sallyport/plugin/wire';
 import type { Logger } from 'pino';
 import type { Address } from '../core/conn.ts';
+import type { RunningService } from '../core/service.ts';
+import type { AuthMethods } from '../core/session.ts';
 
-export type AuthMethods = (typeof contractByKind)['auth'] extends Contract<infer M> ? M : never;
+export type { AuthMethods, RunningService };
 
 /** What a graph is built of: the shipped parts, or others in a test. */
 export interface Parts {
@@ -46,12 +48,4 @@ export interface ServiceOptions {
   /** Absent: everybody may use the service. */
   readonly authenticate: Policy<AuthMethods> | undefined;
   readonly log: Logger;
-}
-
-export interface RunningService {
-  readonly address: Address;
-  /** Stops accepting; resolves when the last connection has ended. */
-  stop(): Promise<void>;
-  /** Ends everything at once. */
-  close(): Promise<void>;
 }

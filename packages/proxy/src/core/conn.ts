@@ -36,8 +36,11 @@ export interface Conn extends Ends {
   unread(bytes: Buffer): void;
   /** Resolves when more may be written (not when the peer has it). */
   write(bytes: Uint8Array): Promise<void>;
-  /** Half-closes our direction after what was written. */
-  end(): void;
+  /**
+   * Half-closes our direction after what was written. Resolves when the system has taken all of it, or the connection is
+   * over. Never rejects.
+   */
+  end(): Promise<void>;
   /** Ends both directions at once; on plain TCP the peer sees RST. */
   reset(): void;
   /** Resolves once, when both directions are closed, however that came about. */

@@ -20,6 +20,7 @@ export type ProxyErrorCode =
   | 'idleTimeout'
   | 'loop'
   | 'addressInUse'
+  | 'listenFailed'
   | 'shuttingDown'
   | 'internal';
 

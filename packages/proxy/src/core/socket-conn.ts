@@ -1,0 +1,175 @@
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Address, Conn, PeerTls } from './conn.ts';
+import { duplexOf } from './duplex.ts';
+import { ProxyError } from './errors.ts';
+
+/**
+ * How many bytes are taken from the kernel before anybody asked for them. Reading ahead is what tells that the peer has
+ * gone while nobody reads; one chunk of the socket may exceed it.
+ */
+const readAheadBytes = 64 * 1024;
+
+/** What a socket's owner knows about it. */
+export interface SocketConnOptions {
+  /** Whose connection it is; it decides the code of the error when it breaks. */
+  readonly side: 'client' | 'upstream';
+  readonly tls?: PeerTls;
+}
+
+/**
+ * A {@link Conn} over a connected socket. The socket must have been opened with `allowHalfOpen`, and from now on belongs
+ * to the Conn. It reads ahead by about 64 KiB, so that a reset is noticed while nobody reads; the reset is reported after
+ * the bytes that came before it. Whoever holds the Conn ends it: with `end` and reading to the end, or with `reset`.
+ */
+export function createSocketConn(socket: Socket, options: SocketConnOptions): Conn {
+  return new SocketConn(socket, options);
+}
+
+interface Waiter {
+  resolve(bytes: Buffer | null): void;
+  reject(error: ProxyError): void;
+}
+
+class SocketConn implements Conn {
+  readonly kind = 'stream';
+  readonly local: Address;
+  readonly remote: Address;
+  readonly tls: PeerTls | undefined;
+  readonly closed: Promise<void>;
+  readonly #socket: Socket;
+  readonly #side: 'client' | 'upstream';
+  #queue: Buffer[] = [];
+  #queuedBytes = 0;
+  #ended = false;
+  #failure: ProxyError | undefined;
+  #waiter: Waiter | undefined;
+  #draining: Promise<void> | undefined;
+  #drain: { resolve(): void; reject(error: ProxyError): void } | undefined;
+  #stream: Duplex | undefined;
+
+  constructor(socket: Socket, { side, tls }: SocketConnOptions) {
+    this.#socket = socket;
+    this.#side = side;
+    this.tls = tls;
+    // A peer that has already gone leaves these undefined.
+    this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
+    this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
+    this.closed = socket.closed
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          socket.once('close', () => {
+            this.#fail(undefined);
+            resolve();
+          });
+        });
+    socket.on('error', (error) => this.#fail(error));
+    socket.on('end', () => {
+      this.#ended = true;
+      this.#waiter?.resolve(null);
+      this.#waiter = undefined;
+    });
+    socket.on('data', (bytes) => this.#take(bytes));
+    socket.on('drain', () => {
+      this.#drain?.resolve();
+      this.#drain = this.#draining = undefined;
+    });
+    socket.resume();
+  }
+
+  read(): Promise<Buffer | null> {
+    const bytes = this.#queue.shift();
+    if (bytes !== undefined) {
+      this.#queuedBytes -= bytes.length;
+      if (this.#queuedBytes < readAheadBytes && this.#socket.isPaused()) this.#socket.resume();
+      return Promise.resolve(bytes);
+    }
+    if (this.#ended) return Promise.resolve(null);
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#waiter !== undefined) {
+      return Promise.reject(new ProxyError('internal', 'self', 'two readers on one connection'));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiter = { resolve, reject };
+    });
+  }
+
+  unread(bytes: Buffer): void {
+    if (bytes.length === 0) return;
+    this.#queue.unshift(bytes);
+    this.#queuedBytes += bytes.length;
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#socket.writableEnded) {
+      return Promise.reject(
+        new ProxyError('internal', 'self', 'written to a connection after its direction was ended'),
+      );
+    }
+    if (bytes.length === 0 || this.#socket.write(bytes)) return Promise.resolve();
+    return (this.#draining ??= new Promise((resolve, reject) => {
+      this.#drain = { resolve, reject };
+    }));
+  }
+
+  end(): Promise<void> {
+    if (this.#socket.destroyed || this.#socket.writableFinished) return Promise.resolve();
+    return new Promise((resolve) => {
+      // Called with an error when the connection breaks first; that is reported to whoever reads.
+      this.#socket.end(() => resolve());
+    });
+  }
+
+  reset(): void {
+    // Bytes that nobody will read any more must not keep a reader busy with a connection that is over.
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    if (this.#socket.destroyed) return;
+    this.#fail(undefined);
+    this.#socket.resetAndDestroy();
+  }
+
+  get stream(): Duplex {
+    return (this.#stream ??= duplexOf(this));
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#waiter !== undefined) {
+      const { resolve } = this.#waiter;
+      this.#waiter = undefined;
+      resolve(bytes);
+      return;
+    }
+    this.#queue.push(bytes);
+    this.#queuedBytes += bytes.length;
+    if (this.#queuedBytes >= readAheadBytes) this.#socket.pause();
+  }
+
+  /** The connection can carry nothing more. The first reason stays. */
+  #fail(cause: unknown): void {
+    if (this.#failure !== undefined) return;
+    const code = this.#side === 'client' ? 'clientClosed' : 'upstreamClosed';
+    const how = cause === undefined ? 'is closed' : `broke: ${reasonOf(cause)}`;
+    this.#failure = new ProxyError(code, this.#side, `the connection with the ${this.#side} ${how}`, {
+      cause,
+    });
+    this.#waiter?.reject(this.#failure);
+    this.#waiter = undefined;
+    this.#drain?.reject(this.#failure);
+    this.#drain = this.#draining = undefined;
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  if (code === 'ECONNRESET') return 'reset by the peer';
+  if (code === 'EPIPE') return 'the peer no longer reads';
+  if (code === 'ETIMEDOUT') return 'the peer no longer answers';
+  return message;
+}
+
+/** A listener on `::` names IPv4 peers by their mapped address; everywhere else they are known by the plain one. */
+function plainHost(host: string | undefined): string {
+  return host?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '') ?? '';
+}

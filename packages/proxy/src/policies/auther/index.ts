@@ -1,0 +1,1 @@
+export { listAuther } from './list.ts';
