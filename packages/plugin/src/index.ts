@@ -6,3 +6,7 @@ export * from './contract.ts';
 export * from './errors.ts';
 export * from './contracts/index.ts';
 export type { JsonObject, JsonValue } from './wire/go-json.ts';
+export { combine } from './engine/combine.ts';
+export { callChannel } from './engine/events.ts';
+export { parseEndpoints } from './engine/addresses.ts';
+export type { ParsedEndpoints, PluginEndpoint } from './engine/addresses.ts';
