@@ -12,6 +12,7 @@ import { createAsker } from './asker.ts';
 import type { AskerSettings, PluginState } from './asker.ts';
 import { grpcCarrier, httpCarrier } from './carrier.ts';
 import type { Carrier } from './carrier.ts';
+import { combine } from './combine.ts';
 import { createEndpointHealth } from './endpoint-health.ts';
 import { createGate } from './gate.ts';
 
@@ -127,6 +128,13 @@ export function connectOver<M extends Methods>(
       maxEntries: cache.maxEntries ?? defaults.maxEntries,
     };
     connected[name] = createAsker(plugin, name, method, carrier, settings);
+  }
+  if (options.onError !== undefined) {
+    const { name = contract.kind, onError } = options;
+    const policy = Object.fromEntries(
+      Object.keys(contract.methods).map((method) => [method, connected[method]]),
+    ) as unknown as Policy<M>;
+    Object.assign(connected, combine(contract, [{ name, policy, onError }]));
   }
   return connected as ConnectedPlugin<M>;
 }
