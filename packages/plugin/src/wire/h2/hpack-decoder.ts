@@ -39,6 +39,11 @@ export class HpackDecoder {
     this.#table = new DynamicTable(Math.min(options.maxTableBytes, initialTableBytes));
   }
 
+  /** Changes whenever the dynamic table does; while it stays the same, the same block means the same fields. */
+  get tableVersion(): number {
+    return this.#table.added + this.#table.evicted;
+  }
+
   /** What the dynamic table takes now, in bytes by the count of RFC 7541, section 4.1. */
   get tableBytes(): number {
     return this.#table.bytes;

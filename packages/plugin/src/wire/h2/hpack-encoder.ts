@@ -78,6 +78,11 @@ export class HpackEncoder {
     this.#table = new DynamicTable(this.#target, (name, value, number) => this.#forget(name, value, number));
   }
 
+  /** Changes whenever the dynamic table does; while it stays the same, the same fields make the same block. */
+  get tableVersion(): number {
+    return this.#table.added + this.#table.evicted;
+  }
+
   /** What the dynamic table takes now, in bytes by the count of RFC 7541, section 4.1. */
   get tableBytes(): number {
     return this.#table.bytes;
