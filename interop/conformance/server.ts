@@ -1,11 +1,13 @@
 // The server under test of the public gRPC conformance runner: listens as it is told on standard input, answers
 // ConformanceService's unary methods, and ends with its standard input or by a signal.
+import net from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
+import tls from 'node:tls';
 import {
   decodeMessage,
   encodeMessage,
   GrpcStatus,
-  listenGrpc,
+  serveH2,
   type GrpcServedCall,
   type GrpcServedReply,
 } from '@sallyport/plugin/wire';
@@ -31,7 +33,8 @@ async function handle(call: GrpcServedCall): Promise<GrpcServedReply> {
   const { responseDefinition: wanted } = decodeMessage(UnaryRequest, call.message);
   const requestInfo: RequestInfo = {
     requestHeaders: toHeaders(call.metadata),
-    timeoutMs: call.timeoutMs ?? 0,
+    // A grpc-timeout may be given in nanoseconds.
+    timeoutMs: Math.round(call.timeoutMs ?? 0),
     requests: [{ typeUrl: `${types}${prefix}${method}Request`, value: call.message }],
   };
   if (wanted !== undefined && wanted.responseDelayMs > 0) {
@@ -57,13 +60,19 @@ const text = (pem: Uint8Array) => Buffer.from(pem).toString();
 for await (const frame of readFrames()) {
   const asked = decodeMessage(ServerCompatRequest, frame);
   const { serverCreds: pair, clientTlsCert, messageReceiveLimit } = asked;
-  const clientCa = clientTlsCert.length > 0 ? [text(clientTlsCert)] : undefined;
-  const server = await listenGrpc(handle, {
-    port: 0,
-    tls: asked.useTls && pair ? { cert: text(pair.cert), key: text(pair.key), clientCa } : undefined,
-    ...(messageReceiveLimit > 0 && { maxMessageBytes: messageReceiveLimit }),
+  const limits = messageReceiveLimit > 0 ? { maxRequestBytes: messageReceiveLimit } : {};
+  const accept = (socket: net.Socket) => {
+    // What is not gRPC has no other use here (gRPC's document "gRPC over HTTP2", requests).
+    serveH2(socket, { grpc: handle, http: () => ({ status: 415, body: '' }), limits });
+  };
+  const secure = asked.useTls && pair ? { cert: text(pair.cert), key: text(pair.key) } : undefined;
+  const ca = clientTlsCert.length > 0 ? text(clientTlsCert) : undefined;
+  const server = secure
+    ? tls.createServer({ ...secure, ca, requestCert: ca !== undefined, ALPNProtocols: ['h2'] }, accept)
+    : net.createServer(accept);
+  server.listen(0, '127.0.0.1', () => {
+    const { port } = server.address() as net.AddressInfo;
+    const pemCert = secure ? Buffer.from(secure.cert) : Buffer.alloc(0);
+    writeFrame(encodeMessage(ServerCompatResponse, { host: '127.0.0.1', port, pemCert }));
   });
-  const { port } = server.address as { port: number };
-  const pemCert = asked.useTls && pair ? pair.cert : Buffer.alloc(0);
-  writeFrame(encodeMessage(ServerCompatResponse, { host: '127.0.0.1', port, pemCert }));
 }
