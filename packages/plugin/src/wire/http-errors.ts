@@ -56,9 +56,7 @@ function explainStatus(status: number, headers: RawHeaders): { code: PluginError
 
 /** One line of what a stranger sent, fit for a log. */
 function quotable(text: string): string {
-  const line = text
-    .replace(/[\0-\x20\x7f-\x9f\u2028\u2029]+/g, ' ')
-    .trim();
+  const line = text.replace(/[\0-\x20\x7f-\x9f\u2028\u2029]+/g, ' ').trim();
   return line.length > maxQuotedLength ? `${line.slice(0, maxQuotedLength)}…` : line;
 }
 

@@ -19,3 +19,5 @@ export { serveH2 } from './grpc-server.ts';
 export type { H2Served, H2ServeOptions } from './grpc-server.ts';
 export type { H2Limits } from './h2/limits.ts';
 export { decodeGrpcMessage } from './grpc-codes.ts';
+export { createHttp1Server } from './http-server.ts';
+export type { Http1Server, Http1ServerOptions } from './http-server.ts';

@@ -1,0 +1,421 @@
+import { STATUS_CODES } from 'node:http';
+import { isIPv6 } from 'node:net';
+import type * as net from 'node:net';
+import { PluginError } from '../errors.ts';
+import { deadlines } from './deadlines.ts';
+import type { Deadline } from './deadlines.ts';
+import type { RawHeaders } from './grpc.ts';
+import type { HttpHandler, HttpServedReply, HttpServedRequest } from './http.ts';
+import { Http1BodyReader } from './http1/body-reader.ts';
+import { bodyFraming } from './http1/framing.ts';
+import { formatHead, headerValue, headerValues, keepsAlive } from './http1/head.ts';
+import type { Http1RequestHead } from './http1/head.ts';
+import { Http1HeadReader } from './http1/head-reader.ts';
+import type { Http1HeadLimits } from './http1/head-reader.ts';
+import { Http1Error } from './http1/http1-error.ts';
+
+/** What a connection needs of its server; `Http1ServerOptions` says what it means. */
+export interface ConnectionSettings {
+  readonly handler: HttpHandler;
+  readonly onError: (error: unknown) => void;
+  readonly maxBodyBytes: number;
+  readonly headLimits: Http1HeadLimits;
+  readonly headTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  readonly idleMs: number;
+  readonly onClosed: (connection: Http1ServerConnection) => void;
+}
+
+const nothing = Buffer.alloc(0);
+
+/** How long a client whose connection we have ended may go on sending before it is cut off. */
+const lingerMs = 2_000;
+
+/**
+ * Where a connection stands. `idle`: between requests. `head`, `body`: a request is coming. `handling`: the handler has
+ * it. `draining`: the client reads too slowly to be sent another answer. `ending`: our side is closed after the last
+ * answer; what still comes is thrown away, so that the client's system does not throw away that answer instead.
+ */
+type State = 'idle' | 'head' | 'body' | 'handling' | 'draining' | 'ending';
+
+/** One connection of a client: one request at a time, further ones wait in the socket. */
+export class Http1ServerConnection implements Deadline {
+  // For the wheel of deadlines.
+  dueMs = 0;
+  previous: Deadline | undefined = undefined;
+  next: Deadline | undefined = undefined;
+
+  readonly #socket: net.Socket;
+  readonly #settings: ConnectionSettings;
+  readonly #remote: string;
+  readonly #heads: Http1HeadReader<'request'>;
+  #state: State = 'head';
+  #head: Http1RequestHead | undefined;
+  #bodyReader: Http1BodyReader | undefined;
+  #bodyParts: Buffer[] = [];
+  #bodyBytes = 0;
+  /** What came while it could not be looked at yet. */
+  #held: Buffer = nothing;
+  #request: ServedRequest | undefined;
+  #hasClientEnded = false;
+  #isDraining = false;
+
+  constructor(socket: net.Socket, settings: ConnectionSettings) {
+    this.#socket = socket;
+    this.#settings = settings;
+    this.#remote = formatRemote(socket);
+    this.#heads = new Http1HeadReader('request', settings.headLimits);
+  }
+
+  start(first: Buffer | undefined): void {
+    const socket = this.#socket;
+    // A client may half-close after its request, and still wants the answer.
+    socket.allowHalfOpen = true;
+    socket.setNoDelay(true);
+    socket.on('data', (bytes: Buffer) => {
+      this.#receive(bytes);
+    });
+    socket.on('end', () => {
+      this.#onEnd();
+    });
+    socket.on('drain', () => {
+      this.#onDrain();
+    });
+    // The close that follows an error is all that matters here: the client is gone.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      deadlines.clear(this);
+      this.#request?.abort();
+      this.#settings.onClosed(this);
+    });
+    deadlines.set(this, this.#settings.headTimeoutMs);
+    if (first !== undefined && first.length > 0) this.#receive(first);
+    socket.resume();
+  }
+
+  /** Ends the connection as soon as nothing is under way on it. */
+  drain(): void {
+    this.#isDraining = true;
+    if (this.#state === 'idle' || (this.#state === 'head' && !this.#heads.started)) this.destroy();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  onDeadline(): void {
+    switch (this.#state) {
+      case 'head':
+        // A connection on which nothing was ever asked needs no answer.
+        if (this.#heads.started) this.#refuse(408, 'the head of the request did not come in time');
+        else this.destroy();
+        return;
+      case 'body':
+        this.#refuse(408, 'the body of the request did not come in time');
+        return;
+      default:
+        this.destroy();
+    }
+  }
+
+  #enter(state: State, timeoutMs: number | undefined): void {
+    this.#state = state;
+    deadlines.clear(this);
+    if (timeoutMs !== undefined) deadlines.set(this, timeoutMs);
+  }
+
+  #receive(bytes: Buffer): void {
+    switch (this.#state) {
+      case 'ending':
+        return;
+      case 'handling':
+      case 'draining':
+        this.#held = this.#held.length === 0 ? bytes : Buffer.concat([this.#held, bytes]);
+        this.#socket.pause();
+        return;
+      default:
+        this.#read(bytes);
+    }
+  }
+
+  /** Reads requests until one has to be waited for. What is left over is held. */
+  #read(bytes: Buffer): void {
+    let input = bytes;
+    try {
+      while (input.length > 0) {
+        if (this.#state === 'idle') this.#enter('head', this.#settings.headTimeoutMs);
+        if (this.#state === 'head') input = this.#readHead(input);
+        else if (this.#state === 'body') input = this.#readBody(input);
+        else break;
+      }
+    } catch (error) {
+      if (!(error instanceof Http1Error)) throw error;
+      this.#refuse(error.status, error.message);
+      return;
+    }
+    if (input.length > 0 && this.#state !== 'ending') this.#held = input;
+  }
+
+  #readHead(input: Buffer): Buffer {
+    const head = this.#heads.push(input);
+    if (head === undefined) return nothing;
+    const rest = this.#heads.rest;
+    this.#heads.rest = nothing;
+    if (head.version === '1.1' && headerValue(head.headers, 'host') === undefined) {
+      throw new Http1Error(400, 'the request has no Host');
+    }
+    const framing = bodyFraming(head);
+    if (framing.kind === 'length' && framing.length > this.#settings.maxBodyBytes) throw this.#tooLarge();
+    const reader = new Http1BodyReader(framing, 'request');
+    if (reader.done) {
+      this.#handle(head, nothing);
+      return rest;
+    }
+    const expectations = headerValues(head.headers, 'expect');
+    if (expectations.length > 0) this.#answerExpectations(expectations, head, rest);
+    this.#head = head;
+    this.#bodyReader = reader;
+    this.#enter('body', this.#settings.bodyTimeoutMs);
+    return rest;
+  }
+
+  /** RFC 9110, section 10.1.1. A client that has begun to send its body does not wait for the word to go on. */
+  #answerExpectations(expectations: readonly string[], head: Http1RequestHead, rest: Buffer): void {
+    if (expectations.some((value) => value.toLowerCase() !== '100-continue')) {
+      throw new Http1Error(417, 'only 100-continue can be expected here');
+    }
+    if (head.version === '1.1' && rest.length === 0)
+      this.#socket.write('HTTP/1.1 100 Continue\r\n\r\n', 'latin1');
+  }
+
+  #readBody(input: Buffer): Buffer {
+    const reader = this.#bodyReader!;
+    for (const part of reader.push(input)) {
+      this.#bodyBytes += part.length;
+      if (this.#bodyBytes > this.#settings.maxBodyBytes) throw this.#tooLarge();
+      this.#bodyParts.push(part);
+    }
+    if (!reader.done) return nothing;
+    const body = this.#bodyParts.length === 1 ? this.#bodyParts[0]! : Buffer.concat(this.#bodyParts);
+    const head = this.#head!;
+    this.#head = undefined;
+    this.#bodyReader = undefined;
+    this.#bodyParts = [];
+    this.#bodyBytes = 0;
+    this.#handle(head, body);
+    return reader.rest;
+  }
+
+  #tooLarge(): Http1Error {
+    return new Http1Error(413, `the body is larger than ${this.#settings.maxBodyBytes} bytes`);
+  }
+
+  #handle(head: Http1RequestHead, body: Buffer): void {
+    this.#enter('handling', undefined);
+    const request = new ServedRequest(head, body, this.#remote);
+    this.#request = request;
+    const fail = (error: unknown): void => {
+      this.#settings.onError(error);
+      this.#reply(head, plainReply(500, 'the plugin failed'));
+    };
+    let reply: HttpServedReply | Promise<HttpServedReply>;
+    try {
+      reply = this.#settings.handler(request);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    if (!(reply instanceof Promise)) {
+      this.#replyOr(fail, head, reply);
+      return;
+    }
+    reply.then(
+      (settled) => {
+        this.#replyOr(fail, head, settled);
+        this.#readHeld();
+      },
+      (error: unknown) => {
+        fail(error);
+        this.#readHeld();
+      },
+    );
+  }
+
+  /** A reply that cannot be written (a header with a line end) is the handler's failure, too. */
+  #replyOr(fail: (error: unknown) => void, head: Http1RequestHead, reply: HttpServedReply): void {
+    try {
+      this.#reply(head, reply);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  #reply(head: Http1RequestHead, reply: HttpServedReply): void {
+    const socket = this.#socket;
+    const goesOn = keepsAlive(head) && !this.#isDraining && !this.#hasClientEnded;
+    const [text, encoding] = formatReply(reply, goesOn, head);
+    this.#request = undefined;
+    if (socket.destroyed) return;
+    if (!goesOn) {
+      this.#end(text, encoding);
+      return;
+    }
+    if (socket.write(text, encoding)) this.#enter('idle', this.#settings.idleMs);
+    else this.#enter('draining', this.#settings.writeTimeoutMs);
+  }
+
+  /** Answers a request that cannot be read, and nothing after it: where the next one would begin is unknown. */
+  #refuse(status: number, message: string): void {
+    if (this.#state === 'ending') return;
+    this.#head = undefined;
+    this.#bodyReader = undefined;
+    this.#bodyParts = [];
+    this.#end(...formatReply(plainReply(status, message), false, undefined));
+  }
+
+  #end(text: string, encoding: 'latin1' | 'utf8'): void {
+    this.#held = nothing;
+    this.#enter('ending', this.#settings.writeTimeoutMs);
+    this.#socket.end(text, encoding, () => {
+      if (this.#hasClientEnded) this.destroy();
+      else if (!this.#socket.destroyed) this.#enter('ending', lingerMs);
+    });
+    this.#socket.resume();
+  }
+
+  #onEnd(): void {
+    this.#hasClientEnded = true;
+    switch (this.#state) {
+      case 'handling':
+        // Go's client ends a connection to cancel a call; one that only half-closes is answered all the same.
+        this.#request?.abort();
+        return;
+      case 'draining':
+        return;
+      case 'ending':
+        if (this.#socket.writableFinished) this.destroy();
+        return;
+      default:
+        this.destroy();
+    }
+  }
+
+  #onDrain(): void {
+    if (this.#state !== 'draining') return;
+    if (this.#hasClientEnded || this.#isDraining) {
+      this.#end('', 'latin1');
+      return;
+    }
+    this.#enter('idle', this.#settings.idleMs);
+    this.#readHeld();
+  }
+
+  #readHeld(): void {
+    if (this.#state !== 'idle') return;
+    const held = this.#held;
+    this.#held = nothing;
+    if (held.length > 0) this.#read(held);
+    if (this.#socket.isPaused() && this.#held.length === 0) this.#socket.resume();
+  }
+}
+
+/** A request as the handler sees it. Its signal is made when it is first asked for: few handlers do. */
+class ServedRequest implements HttpServedRequest {
+  readonly verb: string;
+  readonly path: string;
+  readonly query: string;
+  readonly headers: RawHeaders;
+  readonly body: Buffer;
+  readonly remote: string;
+  #controller: AbortController | undefined;
+  #isAborted = false;
+
+  constructor(head: Http1RequestHead, body: Buffer, remote: string) {
+    this.verb = head.method;
+    const target = originForm(head.target);
+    const mark = target.indexOf('?');
+    this.path = mark < 0 ? target : target.slice(0, mark);
+    this.query = mark < 0 ? '' : target.slice(mark + 1);
+    const headers: string[] = [];
+    for (let i = 0; i < head.headers.length; i += 2) {
+      headers.push(head.headers[i]!.toLowerCase(), head.headers[i + 1]!);
+    }
+    this.headers = headers;
+    this.body = body;
+    this.remote = remote;
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isAborted) this.#controller.abort(gone());
+    return this.#controller.signal;
+  }
+
+  abort(): void {
+    this.#isAborted = true;
+    this.#controller?.abort(gone());
+  }
+}
+
+function gone(): PluginError {
+  return new PluginError('canceled', 'the caller has gone');
+}
+
+/** A server takes the absolute form, too (RFC 9112, section 3.2.2). */
+function originForm(target: string): string {
+  const absolute = /^https?:\/\/[^/?]*(.*)$/is.exec(target);
+  if (absolute === null) return target;
+  return absolute[1]!.startsWith('/') ? absolute[1]! : `/${absolute[1]}`;
+}
+
+function formatRemote(socket: net.Socket): string {
+  const { remoteAddress, remotePort } = socket;
+  if (remoteAddress === undefined) return 'unix';
+  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
+  return isIPv6(address) ? `[${address}]:${remotePort}` : `${address}:${remotePort}`;
+}
+
+function plainReply(status: number, message: string): HttpServedReply {
+  return {
+    status,
+    headers: ['Content-Type', 'application/json'],
+    body: `${JSON.stringify({ error: message })}\n`,
+  };
+}
+
+let dateText = '';
+let dateSecond = 0;
+
+function httpDate(): string {
+  const now = Date.now();
+  const second = Math.floor(now / 1000);
+  if (second !== dateSecond) {
+    dateSecond = second;
+    dateText = new Date(now).toUTCString();
+  }
+  return dateText;
+}
+
+/** `head` is the request's; there is none where it could not be read. */
+function formatReply(
+  reply: HttpServedReply,
+  goesOn: boolean,
+  head: Http1RequestHead | undefined,
+): [text: string, encoding: 'latin1' | 'utf8'] {
+  const { status, body } = reply;
+  const bodyBytes = Buffer.byteLength(body);
+  let line = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nDate: ${httpDate()}\r\n`;
+  if (status !== 204 && status !== 304) line += `Content-Length: ${bodyBytes}\r\n`;
+  if (!goesOn) line += 'Connection: close\r\n';
+  else if (head?.version === '1.0') line += 'Connection: keep-alive\r\n';
+  // Its own start line is empty and cut off, so the fields follow ours.
+  const text = line + formatHead('', reply.headers ?? []).slice(2);
+  const hasBody = head?.method !== 'HEAD' && status !== 204 && status !== 304;
+  if (!hasBody) return [text, 'latin1'];
+  // A head that is not ASCII would be another text in UTF-8; there is no such thing in our replies.
+  const isAscii = bodyBytes === body.length;
+  if (!isAscii && /[^\0-\x7f]/.test(text))
+    throw new Http1Error(500, 'a header holds a character that is not ASCII');
+  return [text + body, isAscii ? 'latin1' : 'utf8'];
+}
