@@ -46,6 +46,7 @@ class SocketConn implements Conn {
   #waiter: Waiter | undefined;
   #draining: Promise<void> | undefined;
   #drain: { resolve(): void; reject(error: ProxyError): void } | undefined;
+  #ending: Promise<void> | undefined;
   #stream: Duplex | undefined;
 
   constructor(socket: Socket, { side, tls }: SocketConnOptions) {
@@ -102,7 +103,7 @@ class SocketConn implements Conn {
 
   write(bytes: Uint8Array): Promise<void> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    if (this.#socket.writableEnded) {
+    if (this.#ending !== undefined) {
       return Promise.reject(
         new ProxyError('internal', 'self', 'written to a connection after its direction was ended'),
       );
@@ -114,11 +115,18 @@ class SocketConn implements Conn {
   }
 
   end(): Promise<void> {
-    if (this.#socket.destroyed || this.#socket.writableFinished) return Promise.resolve();
-    return new Promise((resolve) => {
-      // Called with an error when the connection breaks first; that is reported to whoever reads.
-      this.#socket.end(() => resolve());
+    const socket = this.#socket;
+    this.#ending ??= new Promise((resolve) => {
+      // The callbacks get an error when the connection breaks first; that is reported to whoever reads.
+      const finish = () => {
+        if (socket.destroyed) resolve();
+        else socket.end(resolve);
+      };
+      // A connection that is being shut down can no longer be reset, so this waits for what is still to be sent.
+      if (socket.writableLength > 0 && !socket.destroyed) socket.write('', finish);
+      else finish();
     });
+    return this.#ending;
   }
 
   reset(): void {

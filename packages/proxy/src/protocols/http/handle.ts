@@ -63,7 +63,7 @@ class Connection {
       const progress: Progress = {};
       let head: Http1RequestHead | undefined;
       let target: RequestTarget | undefined;
-      let keep = false;
+      let keep: boolean;
       let error: ProxyError | undefined;
       try {
         const next = await this.#requests.head({ idleMs, headMs, interruption });

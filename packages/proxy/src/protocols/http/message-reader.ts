@@ -130,10 +130,11 @@ export class MessageReader<Side extends Http1Side> {
     const pending = (this.#pending ??= this.#conn.read());
     return new Promise((resolve, reject) => {
       let waiting = true;
+      const undoing: (() => void)[] = [];
       const settle = () => {
         waiting = false;
         clearTimeout(timer);
-        off?.();
+        for (const undo of undoing) undo();
       };
       const giveUp = (reason: Late | 'interrupted') => {
         if (!waiting) return;
@@ -141,7 +142,6 @@ export class MessageReader<Side extends Http1Side> {
         resolve(reason);
       };
       const timer = setTimeout(giveUp, ms, late);
-      let off: (() => void) | undefined;
       pending.then(
         (bytes) => {
           if (!waiting) return;
@@ -155,9 +155,7 @@ export class MessageReader<Side extends Http1Side> {
           reject(ProxyError.from(error));
         },
       );
-      off = interruption?.(() => {
-        giveUp('interrupted');
-      });
+      if (interruption !== undefined) undoing.push(interruption(() => giveUp('interrupted')));
     });
   }
 

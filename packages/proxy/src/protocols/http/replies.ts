@@ -1,7 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { formatHead } from '@sallyport/plugin/wire';
-import { ProxyError } from '../../core/errors.ts';
-import type { ProxyErrorCode } from '../../core/errors.ts';
+import type { ProxyError, ProxyErrorCode } from '../../core/errors.ts';
 
 /** The status for each error, unless the error brings its own; undefined: nobody is left to be told. */
 const statuses: Readonly<Record<ProxyErrorCode, number | undefined>> = {
