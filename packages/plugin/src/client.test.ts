@@ -84,6 +84,24 @@ const connect = (options: ConnectPluginOptions) => {
   return plugin;
 };
 
+test('check over gRPC waits for HTTP/2, and names what is there instead', async () => {
+  const check = async (serve: (socket: net.Socket) => void) => {
+    const { port } = await listen(net.createServer(serve));
+    return connect({ addr: `127.0.0.1:${port}`, timeoutMs: 200 }).check();
+  };
+  await expect(check((socket) => void socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))).rejects.toThrow(
+    /is an HTTP\/1 server.*type: http/,
+  );
+  await expect(check((socket) => void socket.end(Buffer.from([0x15, 3, 1, 0, 2, 2, 40])))).rejects.toThrow(
+    /speaks TLS/,
+  );
+  await expect(check((socket) => void socket.end('220 mail.example ESMTP'))).rejects.toThrow(
+    /does not speak HTTP\/2/,
+  );
+  await expect(check((socket) => void socket.end())).rejects.toThrow(/closed the connection/);
+  await expect(check((socket) => void socket.resume())).rejects.toMatchObject({ code: 'timeout' });
+});
+
 describe.each([
   ['grpc', grpcPlugin],
   ['http', httpPlugin],

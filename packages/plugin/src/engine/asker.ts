@@ -70,30 +70,30 @@ export function createAsker<Ask, Answer>(
     meta: Meta,
     trace: Trace,
     signal: AbortSignal | undefined,
-    start: number,
+    deadline: number,
+    leftMs: number,
   ): Promise<Answer> => {
     const question = carrier.encode(ask);
-    let now = start;
-    const deadline = start + timeoutMs;
-    let endpoint = health.pick(now, idempotent);
+    let left = leftMs;
+    let endpoint = health.pick(deadline - left, idempotent);
     if (endpoint < 0) throw breakerError(fail, health);
     for (let retried = false; ; retried = true) {
       trace.endpoint = urls[endpoint]!;
-      const left = deadline - now;
       // Half of the time is for the other endpoint, should this one keep silent.
       const share = !retried && idempotent && health.hasSpare(endpoint) ? left / 2 : left;
       try {
-        const reply = await carrier.send(endpoint, question, Math.max(1, Math.ceil(share)), signal);
+        const reply = await carrier.send(endpoint, question, Math.ceil(share), signal);
         health.answered(endpoint);
         trace.bytesSent += reply.bytesSent;
         trace.bytesReceived += reply.bytesReceived;
         return carrier.decode(reply, ask, meta);
       } catch (thrown) {
         const error = located(thrown, urls[endpoint]!);
-        now = performance.now();
+        const now = performance.now();
+        left = deadline - now;
         // A faulty answer came whole, so the endpoint lives: `failed` counts what it should and no more.
         health.failed(endpoint, error, now);
-        if (retried || error.code === 'canceled' || now >= deadline || signal?.aborted) throw error;
+        if (retried || error.code === 'canceled' || left <= 0 || signal?.aborted) throw error;
         if (!error.unsent && !idempotent) throw error;
         const next = health.other(endpoint, now);
         if (next >= 0) endpoint = next;
@@ -123,10 +123,14 @@ export function createAsker<Ask, Answer>(
     meta.ttlMs = undefined;
     meta.reason = undefined;
     meta.tags = undefined;
-    if (!gate.enter()) await gate.wait(timeoutMs, signal);
+    let left = timeoutMs;
+    if (!gate.enter()) {
+      await gate.wait(timeoutMs, signal);
+      left = Math.max(1, start + timeoutMs - performance.now());
+    }
     let answer: Answer;
     try {
-      answer = await attempt(ask, meta, trace, signal, start);
+      answer = await attempt(ask, meta, trace, signal, start + timeoutMs, left);
     } finally {
       gate.leave();
     }

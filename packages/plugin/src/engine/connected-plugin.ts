@@ -1,8 +1,5 @@
-import type { Socket } from 'node:net';
 import { createMethodCodec } from '../codec.ts';
 import type { Contract, Methods, OnError, PluginTransport, Policy } from '../contract.ts';
-import { PluginError } from '../errors.ts';
-import { dial } from '../wire/dial.ts';
 import type { Endpoint, TlsSettings } from '../wire/endpoint.ts';
 import type { GrpcClient } from '../wire/grpc.ts';
 import type { HttpClient } from '../wire/http.ts';
@@ -12,6 +9,7 @@ import { createAsker } from './asker.ts';
 import type { AskerSettings, PluginState } from './asker.ts';
 import { grpcCarrier, httpCarrier } from './carrier.ts';
 import type { Carrier } from './carrier.ts';
+import { checkEndpoint } from './check-endpoint.ts';
 import { combine } from './combine.ts';
 import { createEndpointHealth } from './endpoint-health.ts';
 import { createGate } from './gate.ts';
@@ -143,29 +141,16 @@ function longestDeadline(contract: Contract<Methods>): number {
   return Math.max(...Object.values(contract.methods).map(({ timeoutMs }) => timeoutMs));
 }
 
+/** Resolves when one of them can be reached. */
 async function checkEndpoints(
   endpoints: readonly PluginEndpoint[],
   transport: PluginTransport,
   timeoutMs: number,
 ): Promise<void> {
-  const opened = await Promise.allSettled(
-    endpoints.map((endpoint) =>
-      dial(endpoint, transport === 'grpc' ? { timeoutMs, alpn: ['h2'] } : { timeoutMs }),
-    ),
-  );
-  const failed = opened.filter((one) => one.status === 'rejected');
-  for (const one of opened) if (one.status === 'fulfilled') endQuietly(one.value);
-  if (failed.length < opened.length) return;
-  const reason: unknown = failed[0]!.reason;
-  throw reason instanceof PluginError
-    ? reason
-    : new PluginError('internal', String(reason), { cause: reason });
-}
-
-/** A close rather than a reset, so that the server has nothing to complain about. */
-function endQuietly(socket: Socket): void {
-  socket.end();
-  socket.once('end', () => socket.destroy());
-  socket.resume();
-  socket.setTimeout(1_000, () => socket.destroy());
+  try {
+    await Promise.any(endpoints.map((endpoint) => checkEndpoint(endpoint, transport, timeoutMs)));
+  } catch (error) {
+    // All have failed then, in the order of the endpoints.
+    throw (error as AggregateError).errors[0];
+  }
 }
