@@ -14,6 +14,7 @@ import { help, parseFlags, usage } from './flags.ts';
 import type { Flags } from './flags.ts';
 import { openLog } from './log/log.ts';
 import type { LogLevel, OpenLog } from './log/log.ts';
+import { shippedParts } from './parts.ts';
 
 /** What the program has of the world outside. Tests give it another one. */
 export interface World {
@@ -52,7 +53,7 @@ export async function main(argv: readonly string[]): Promise<void> {
         for (const signal of signals) process.off(signal, request);
       };
     },
-    parts: undefined as never,
+    parts: shippedParts,
     drainMs,
   });
 }

@@ -54,6 +54,9 @@ export async function buildGraph(
       const connected = located(plugin.at('addr'), `${plugin.path()}.addr`, () =>
         parts.connectAuther(pluginOptions(name, plugin, plugin.tls && trust.get(plugin.tls))),
       );
+      for (const warning of connected.warnings ?? []) {
+        log.warn({ auther: name }, `${formatPlace(plugin.at('addr'))}: ${plugin.path()}.addr: ${warning}`);
+      }
       plugins.push({ config: auther, plugin, connected });
       members.set(name, { name, policy: withAdvice(connected.policy, plugin), onError: plugin.onError });
     }

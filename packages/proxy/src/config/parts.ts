@@ -35,6 +35,8 @@ export interface PluginOptions {
 
 export interface ConnectedPlugin<M extends Contract['methods']> {
   readonly policy: Policy<M>;
+  /** What is accepted although it is probably not meant, each as one sentence for the log. */
+  readonly warnings?: readonly string[];
   /** Connects, shakes hands, and rejects with PluginError when that does not work. Asks nothing. */
   check(): Promise<void>;
   close(): Promise<void>;
