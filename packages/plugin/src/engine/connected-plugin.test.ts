@@ -280,10 +280,15 @@ describe('cap and queue', () => {
     const waiting = [outcome(ask()), outcome(ask({}, call(controller.signal)))];
     controller.abort();
     expect(await Promise.all(waiting)).toEqual(['timeout', 'canceled']);
+    const waited = ask();
     calls[0]!.answer(yes);
     await running;
-    const next = ask();
+    await vi.waitFor(() => expect(calls).toHaveLength(2));
+    expect(calls[1]!.timeoutMs).toBeLessThanOrEqual(30);
     calls[1]!.answer(yes);
+    await waited;
+    const next = ask();
+    calls[2]!.answer(yes);
     await expect(next).resolves.toEqual(yes);
   });
 });
