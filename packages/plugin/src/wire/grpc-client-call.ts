@@ -19,6 +19,8 @@ export interface CallOwner {
   settled(call: ClientCall): void;
   /** The call was certainly not processed and may be sent once more. False: it may not, as the client is closed. */
   again(call: ClientCall): boolean;
+  /** What is to be said when a connection ended under a call. */
+  explain(connection: H2Connection, failure: StreamFailure): PluginError;
   /** The deadline passed without a byte of an answer. */
   suspect(connection: H2Connection): void;
 }
@@ -144,18 +146,26 @@ export class ClientCall implements StreamSink, Deadline {
   }
 
   failed(failure: StreamFailure): void {
-    const stream = this.#stream;
+    const connection = this.#connection!;
     this.#stream = undefined;
     this.#connection = undefined;
     if (failure.isUnprocessed && !this.#isSecondTry && this.#head === undefined) {
       this.#isSecondTry = true;
       if (this.#owner.again(this)) return;
     }
-    const status = failure.by === 'connection' ? grpcStatus.unavailable : grpcStatusOfReset(failure.code);
-    const { code, message } = explain(failure, status);
-    // Kept for the byte counts of nobody: a failed stream has no reply.
-    void stream;
-    this.fail(code, status, message, failure.isUnprocessed, failure.cause);
+    if (failure.by === 'connection') {
+      const { code, message, unsent } = this.#owner.explain(connection, failure);
+      const status = code === 'unauthenticated' ? grpcStatus.unauthenticated : grpcStatus.unavailable;
+      this.fail(code, status, message, unsent, failure.cause);
+      return;
+    }
+    const status = grpcStatusOfReset(failure.code);
+    if (failure.by === 'self') {
+      this.fail('badReply', status, `the answer is no HTTP/2: ${failure.message}`, false);
+    } else {
+      const message = `the plugin reset the call: ${h2CodeName(failure.code)} (${grpcStatusName(status)})`;
+      this.fail(pluginErrorCodeOf(status), status, message, failure.isUnprocessed);
+    }
   }
 
   #end(fields: RawHeaders, isHead: boolean): void {
@@ -235,14 +245,4 @@ export class ClientCall implements StreamSink, Deadline {
 
 function bad(status: number, message: string): ReplyFailure {
   return { code: 'badReply', message, grpcStatus: status };
-}
-
-function explain(failure: StreamFailure, status: number): { code: PluginErrorCode; message: string } {
-  if (failure.by === 'peer') {
-    const message = `the plugin reset the call: ${h2CodeName(failure.code)} (${grpcStatusName(status)})`;
-    return { code: pluginErrorCodeOf(status), message };
-  }
-  if (failure.by === 'self')
-    return { code: 'badReply', message: `the answer is no HTTP/2: ${failure.message}` };
-  return { code: 'unreachable', message: failure.message };
 }

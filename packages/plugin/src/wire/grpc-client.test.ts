@@ -96,7 +96,9 @@ describe('a call', () => {
     };
     const client = connect(await listen({ grpc, limits: { maxConcurrentStreams: 7 } }));
     const texts = Array.from({ length: 500 }, (_, i) => `${i}`);
-    const replies = await Promise.all(texts.map((text) => client.call({ path: '/a.B/C', message: bytes(text) })));
+    const replies = await Promise.all(
+      texts.map((text) => client.call({ path: '/a.B/C', message: bytes(text) })),
+    );
     expect(replies.map((reply) => reply.message.toString())).toEqual(texts);
   });
 

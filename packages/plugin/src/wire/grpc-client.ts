@@ -5,15 +5,16 @@ import { dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ClientCall } from './grpc-client-call.ts';
 import type { CallOwner } from './grpc-client-call.ts';
-import { findMetadataError, formatGrpcTimeout } from './grpc-codes.ts';
+import { RequestHeads } from './grpc-client-head.ts';
 import { gzipMessage } from './grpc-framing.ts';
 import { grpcStatus } from './grpc.ts';
 import type { GrpcClient, GrpcReply, GrpcRequest, RawHeaders } from './grpc.ts';
 import { h2Code } from './h2/codes.ts';
 import { H2Connection } from './h2/connection.ts';
-import type { ConnectionEnd } from './h2/connection.ts';
+import type { ConnectionEnd } from './h2/connection-options.ts';
 import { defaultH2Limits } from './h2/limits.ts';
-import { formatAddress } from './socket-error.ts';
+import type { StreamFailure } from './h2/stream.ts';
+import { formatAddress, socketError } from './socket-error.ts';
 
 /** How a gRPC client is made. */
 export interface GrpcClientOptions {
@@ -36,7 +37,6 @@ export interface GrpcClientOptions {
 const backoffFirstMs = 20;
 // A plugin that is started again must be used within a second, so no pause is longer than half of that.
 const backoffMaxMs = 500;
-const rememberedHeads = 256;
 
 /**
  * Opens a gRPC client for one endpoint. Nothing is dialled before the first call. One HTTP/2 connection carries all calls;
@@ -49,21 +49,13 @@ export function createGrpcClient(options: GrpcClientOptions): GrpcClient {
   return new Client(options);
 }
 
-interface RequestHead {
-  readonly metadata: RawHeaders | undefined;
-  readonly timeoutMs: number | undefined;
-  readonly gzip: boolean;
-  readonly headers: RawHeaders;
-}
-
 class Client implements GrpcClient, CallOwner {
   readonly maxReplyBytes: number;
   readonly #options: GrpcClientOptions;
   readonly #endpoint: Endpoint;
   readonly #queue = new Set<ClientCall>();
-  readonly #heads = new Map<string, RequestHead>();
+  readonly #heads: RequestHeads;
   readonly #connections = new Set<H2Connection>();
-  readonly #scheme: string;
   #current: H2Connection | undefined;
   #dialling: AbortController | undefined;
   #backoff: NodeJS.Timeout | undefined;
@@ -78,7 +70,9 @@ class Client implements GrpcClient, CallOwner {
   constructor(options: GrpcClientOptions) {
     this.#options = options;
     this.#endpoint = options.endpoint;
-    this.#scheme = options.endpoint.tls === undefined ? 'http' : 'https';
+    const { tls, authority } = options.endpoint;
+    const scheme = tls === undefined ? 'http' : 'https';
+    this.#heads = new RequestHeads(scheme, authority, options.userAgent ?? 'sallyport');
     this.maxReplyBytes = options.maxReplyBytes ?? 1024 * 1024;
   }
 
@@ -156,7 +150,7 @@ class Client implements GrpcClient, CallOwner {
     const { request } = call;
     let headers: RawHeaders;
     try {
-      headers = this.#headersOf(call);
+      headers = this.#heads.of(request, this.#leftMs(call));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       call.fail('internal', grpcStatus.internal, message, true, error);
@@ -166,50 +160,10 @@ class Client implements GrpcClient, CallOwner {
     call.begin(connection, headers, isGzip ? 1 : 0, isGzip ? gzipMessage(request.message) : request.message);
   }
 
-  /** The same array for the same path, metadata and timeout, which the connection then need not encode again. */
-  #headersOf(call: ClientCall): RawHeaders {
-    const { path, metadata, timeoutMs, gzip = false } = call.request;
-    const leftMs = timeoutMs === undefined ? undefined : this.#leftMs(call);
-    const known = this.#heads.get(path);
-    if (
-      known !== undefined &&
-      known.timeoutMs === leftMs &&
-      known.gzip === gzip &&
-      isSameList(known.metadata, metadata)
-    ) {
-      return known.headers;
-    }
-    const problem = metadata === undefined ? undefined : findMetadataError(metadata);
-    if (problem !== undefined) throw new Error(`the call's metadata cannot be sent: ${problem}`);
-    const headers = [
-      ':method',
-      'POST',
-      ':scheme',
-      this.#scheme,
-      ':path',
-      path,
-      ':authority',
-      this.#endpoint.authority,
-      'te',
-      'trailers',
-      'content-type',
-      'application/grpc',
-      'user-agent',
-      this.#options.userAgent ?? 'sallyport',
-      'grpc-accept-encoding',
-      'gzip',
-    ];
-    if (gzip) headers.push('grpc-encoding', 'gzip');
-    if (leftMs !== undefined) headers.push('grpc-timeout', formatGrpcTimeout(leftMs));
-    if (metadata !== undefined) headers.push(...metadata);
-    if (this.#heads.size >= rememberedHeads) this.#heads.clear();
-    this.#heads.set(path, { metadata, timeoutMs: leftMs, gzip, headers });
-    return headers;
-  }
-
   /** What a call tells the server: its whole time while it has not waited, so that the same words serve many calls. */
-  #leftMs(call: ClientCall): number {
-    const timeoutMs = call.request.timeoutMs!;
+  #leftMs(call: ClientCall): number | undefined {
+    const { timeoutMs } = call.request;
+    if (timeoutMs === undefined) return undefined;
     if (!this.#queue.has(call)) return timeoutMs;
     return Math.max(1, Math.min(timeoutMs, call.dueMs - performance.now()));
   }
@@ -286,8 +240,8 @@ class Client implements GrpcClient, CallOwner {
     );
   }
 
-  #unreachable(message: string, cause?: unknown): PluginError {
-    return new PluginError('unreachable', message, { endpoint: this.url, unsent: true, cause });
+  #unreachable(message: string, cause?: unknown, unsent = true): PluginError {
+    return new PluginError('unreachable', message, { endpoint: this.url, unsent, cause });
   }
 
   #connected(socket: ConstructorParameters<typeof H2Connection>[0]): void {
@@ -321,28 +275,42 @@ class Client implements GrpcClient, CallOwner {
   }
 
   #ended(connection: H2Connection, end: ConnectionEnd): void {
-    if (!connection.hasSettings && end.by !== 'local') {
-      this.#forgetFailed(connection, this.#unreachable(this.#explainForeign(end), end.cause));
+    if (connection.hasSettings || end.by === 'local' || this.#current !== connection) {
+      this.#forget(connection);
       return;
     }
-    this.#forget(connection);
-  }
-
-  #forgetFailed(connection: H2Connection, reason: PluginError): void {
-    if (this.#current !== connection) return;
+    // It never spoke HTTP/2, so this was a failed attempt to connect.
     this.#current = undefined;
-    this.#dialFailed(reason);
+    this.#dialFailed(this.#explainEnd(connection, end, true));
   }
 
-  /** A server that never spoke HTTP/2: usually the wrong kind of server, and then the setting to change is known. */
-  #explainForeign(end: ConnectionEnd): string {
+  explain(connection: H2Connection, failure: StreamFailure): PluginError {
+    return this.#explainEnd(connection, connection.end ?? failure, failure.isUnprocessed);
+  }
+
+  #explainEnd(connection: H2Connection, end: ConnectionEnd | StreamFailure, unsent: boolean): PluginError {
     const at = formatAddress(this.#endpoint.connect);
-    if (end.code === h2Code.http11Required && end.message.includes('TLS')) {
-      return `${at} speaks TLS: give the plugin a tls setting`;
+    if (end.code === h2Code.http11Required && !connection.hasSettings) {
+      // The usual mistakes, and then the setting to change is known.
+      return this.#unreachable(
+        end.message.includes('TLS')
+          ? `${at} speaks TLS: give the plugin a tls setting`
+          : `${at} is an HTTP/1 server, not a gRPC one: set type: http if that is meant`,
+      );
     }
-    if (end.code === h2Code.http11Required)
-      return `${at} is an HTTP/1 server, not a gRPC one: set type: http if that is meant`;
-    return `${at} does not speak HTTP/2, which gRPC needs: ${end.message}`;
+    if (end.by === 'peer' && end.cause !== undefined) {
+      return socketError(this.#endpoint, end.cause, { during: 'call', unsent });
+    }
+    if (!connection.hasSettings && end.by !== 'local') {
+      return this.#unreachable(
+        `${at} does not speak HTTP/2, which gRPC needs: ${end.message}`,
+        end.cause,
+        unsent,
+      );
+    }
+    if (end.by === 'peer')
+      return this.#unreachable(`${at} closed the connection during the call`, undefined, unsent);
+    return this.#unreachable(`the connection to ${at} ended: ${end.message}`, end.cause, unsent);
   }
 
   #dialFailed(reason: PluginError): void {
@@ -385,11 +353,4 @@ class Client implements GrpcClient, CallOwner {
     }
     await Promise.all(gone);
   }
-}
-
-function isSameList(a: RawHeaders | undefined, b: RawHeaders | undefined): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined || a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -3,6 +3,7 @@ import { ServedStream } from './grpc-server-stream.ts';
 import type { ServedConnection } from './grpc-server-stream.ts';
 import type { GrpcHandler } from './grpc.ts';
 import { H2Connection } from './h2/connection.ts';
+import type { ConnectionEnd } from './h2/connection-options.ts';
 import { defaultH2Limits } from './h2/limits.ts';
 import type { H2Limits } from './h2/limits.ts';
 import type { HttpHandler } from './http.ts';
@@ -17,6 +18,8 @@ export interface H2ServeOptions {
   readonly limits?: Partial<H2Limits>;
   /** Bytes that were read from the socket already, to find out that this is HTTP/2. */
   readonly first?: Buffer;
+  /** Told once how the connection ended, for a log. */
+  readonly onEnd?: (end: ConnectionEnd) => void;
 }
 
 /** One HTTP/2 connection that is being served. */
@@ -50,7 +53,7 @@ export function serveH2(socket: net.Socket, options: H2ServeOptions): H2Served {
     connectionWindowBytes: 4 * 1024 * 1024,
     events: {
       accept: (stream) => new ServedStream(served, connection, stream),
-      closed: () => {},
+      closed: (end) => options.onEnd?.(end),
     },
   });
   if (options.first !== undefined && options.first.length > 0) connection.receive(options.first);

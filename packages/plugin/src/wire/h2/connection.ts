@@ -1,63 +1,20 @@
 import type * as net from 'node:net';
 import type { RawHeaders } from '../grpc.ts';
-import {
-  H2Error,
-  clientPreface,
-  defaultWindowBytes,
-  flag,
-  frameType,
-  h2Code,
-  h2CodeName,
-  maxWindowBytes,
-} from './codes.ts';
-import { frameHeaderBytes, writeFrameHeader, writeUint32 } from './frames.ts';
+import { H2Error, clientPreface, defaultWindowBytes, h2Code, h2CodeName, maxWindowBytes } from './codes.ts';
+import type { ConnectionEnd, H2Events, H2Options } from './connection-options.ts';
+import { ControlFrames } from './control-frames.ts';
 import { HeaderWriter } from './header-blocks.ts';
 import { HpackError } from './hpack.ts';
 import { Inbound } from './inbound.ts';
-import { FrameBudget } from './limits.ts';
+import { FrameBudget, earnedByStream } from './limits.ts';
 import type { H2Limits } from './limits.ts';
 import { Liveness } from './liveness.ts';
 import { Outbox } from './outbox.ts';
 import { SendFlow } from './send-flow.ts';
-import { PeerSettings, encodeSettings, settingId } from './settings.ts';
+import { PeerSettings, settingId } from './settings.ts';
 import { H2Stream } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 import type { StreamFailure, StreamSink } from './stream.ts';
-
-/** Why a connection ended. */
-export interface ConnectionEnd {
-  /** `local`: we closed it as asked. `peer`: it closed, or sent a GOAWAY with an error. `error`: we found its bytes wrong. */
-  readonly by: 'local' | 'peer' | 'error';
-  /** An error code of RFC 9113, section 7. */
-  readonly code: number;
-  readonly message: string;
-  readonly cause?: unknown;
-}
-
-/** What a connection tells the layer above. */
-export interface H2Events {
-  /** A server's connection has a new request: who takes what comes in on it. Its headers follow at once. */
-  accept?(stream: H2Stream): StreamSink;
-  /** A client may open a stream again, or its peer's SETTINGS have come. */
-  ready?(): void;
-  /** No new stream can be opened any more; those that are open go on. */
-  draining?(): void;
-  /** The last call; all streams have failed before it. */
-  closed(end: ConnectionEnd): void;
-}
-
-/** How a connection is set up. */
-export interface H2Options {
-  readonly role: 'client' | 'server';
-  readonly limits: H2Limits;
-  readonly events: H2Events;
-  /** How much of one stream the peer may send ahead of our reading, and of all streams together. */
-  readonly streamWindowBytes: number;
-  readonly connectionWindowBytes: number;
-  /** A client's PING after so long without a byte while calls wait; the connection is given up after as long again. */
-  readonly keepaliveMs?: number;
-  /** For tests of what happens when the numbers run out. Default 1. */
-  readonly firstStreamId?: number;
-}
 
 const lastStreamId = 0x7fff_ffff;
 // Until its SETTINGS come nobody knows what a server takes; RFC 9113, section 6.5.2 asks it to take no less than this.
@@ -76,14 +33,14 @@ export class H2Connection {
   readonly events: H2Events;
   readonly peer = new PeerSettings();
   readonly budget: FrameBudget;
-  readonly streams = new Map<number, H2Stream>();
+  readonly streams: StreamTable;
   readonly outbox: Outbox;
   readonly flow: SendFlow;
+  readonly control: ControlFrames;
   readonly #headers = new HeaderWriter();
   readonly #inbound: Inbound;
   readonly #liveness: Liveness;
   readonly #options: H2Options;
-  #nextStreamId: number;
   #isDraining = false;
   #isClosing = false;
   #end: ConnectionEnd | undefined;
@@ -98,11 +55,12 @@ export class H2Connection {
     this.events = options.events;
     this.socket = socket;
     this.budget = new FrameBudget(options.limits.maxIdleFrames);
+    this.streams = new StreamTable(options.role, options.firstStreamId ?? 1);
     this.outbox = new Outbox(socket);
+    this.control = new ControlFrames(this.outbox);
     this.flow = new SendFlow(this.outbox, this.#headers, (stream) => this.#localEnd(stream));
     this.#inbound = new Inbound(this, options.streamWindowBytes, options.connectionWindowBytes);
     this.#liveness = new Liveness(this, this.#inbound, options.keepaliveMs);
-    this.#nextStreamId = options.firstStreamId ?? 1;
     socket.setNoDelay(true);
     // Finds a peer that is gone while nothing is asked; PINGs there would count as a flood with some servers.
     socket.setKeepAlive(true, 30_000);
@@ -144,10 +102,8 @@ export class H2Connection {
 
   /** Opens a stream. Only while {@link canOpen}. */
   open(sink: StreamSink): H2Stream {
-    const id = this.#nextStreamId;
-    this.#nextStreamId += 2;
-    const stream = this.makeStream(id, sink);
-    if (this.#nextStreamId > lastStreamId) this.drain();
+    const stream = this.makeStream(this.streams.takeOwnId(), sink);
+    if (this.streams.isUsedUp) this.drain();
     this.#liveness.touch();
     return stream;
   }
@@ -165,9 +121,8 @@ export class H2Connection {
   /** Ends a stream at once in both directions. Its sink hears nothing more. */
   reset(stream: H2Stream, code: number): void {
     if (stream.isClosed) return;
-    // A peer that never heard of the stream must not hear of its end.
-    this.sendReset(stream.id, code);
-    this.#inbound.rememberReset(stream.id);
+    this.control.reset(stream.id, code);
+    this.streams.rememberReset(stream.id);
     this.closeStream(stream);
   }
 
@@ -197,10 +152,10 @@ export class H2Connection {
     }
     this.#liveness.closeAfter(drainMs);
     if (this.role === 'server' && !this.#hasSaidGoAway) {
-      this.#sendGoAway(lastStreamId, h2Code.noError, '');
+      this.#goAway(lastStreamId, h2Code.noError, '');
       this.#liveness.pingThen(() => {
-        this.#lastAccepted = this.#inbound.lastPeerStream;
-        this.#sendGoAway(this.#lastAccepted, h2Code.noError, '');
+        this.#lastAccepted = this.streams.lastOfPeer;
+        this.#goAway(this.#lastAccepted, h2Code.noError, '');
         this.drain();
       });
     } else {
@@ -233,19 +188,14 @@ export class H2Connection {
       this.#options.streamWindowBytes,
       this.outbox.position,
     );
-    this.streams.set(id, stream);
+    this.streams.open.set(id, stream);
     return stream;
-  }
-
-  /** Streams of our own numbers that were never opened. */
-  isIdleOwn(id: number): boolean {
-    return this.role === 'client' ? (id & 1) === 1 && id >= this.#nextStreamId : (id & 1) === 0;
   }
 
   closeStream(stream: H2Stream): void {
     if (stream.isClosed) return;
     stream.isClosed = true;
-    this.streams.delete(stream.id);
+    this.streams.open.delete(stream.id);
     this.flow.forget(stream);
     if (this.#isDraining) this.#closeWhenDone();
     else if (this.role === 'client') this.events.ready?.();
@@ -260,16 +210,38 @@ export class H2Connection {
   /** Resets a stream because the peer broke a rule on it, and tells its sink. */
   refuseStream(stream: H2Stream, code: number, message: string): void {
     if (stream.isClosed) return;
-    this.sendReset(stream.id, code);
-    this.#inbound.rememberReset(stream.id);
+    this.control.reset(stream.id, code);
+    this.streams.rememberReset(stream.id);
     this.failStream(stream, { by: 'self', code, message, isUnprocessed: false });
+  }
+
+  /** Counts frames that bring nothing; throws H2Error ENHANCE_YOUR_CALM when there were too many of them. */
+  spend(frames: number, what: string): void {
+    if (!this.budget.spend(frames)) {
+      throw new H2Error(
+        h2Code.enhanceYourCalm,
+        `too many frames that bring nothing, the last of them ${what}`,
+      );
+    }
+  }
+
+  /** DATA or HEADERS of a stream that is not open. */
+  onLateFrame(id: number, what: 'DATA' | 'HEADERS'): void {
+    if (this.streams.isIdle(id) || (this.role === 'client' && (id & 1) === 0)) {
+      throw new H2Error(h2Code.protocolError, `${what} on a stream that was never opened`);
+    }
+    // A client cancels freely, and answers cross its cancellation.
+    if (this.role === 'client' || this.streams.wasReset(id)) return;
+    if (what === 'HEADERS') throw new H2Error(h2Code.streamClosed, 'HEADERS on a stream that is closed');
+    this.spend(1, 'DATA on closed streams');
+    this.control.reset(id, h2Code.streamClosed);
   }
 
   remoteEnd(stream: H2Stream): void {
     stream.isRemoteEnded = true;
     if (stream.isClosed) return;
     if (stream.isLocalEnded) {
-      this.budget.earn(1);
+      this.budget.earn(earnedByStream);
       this.closeStream(stream);
     } else if (this.role === 'client') {
       // The answer is complete, so the rest of the question is for nobody.
@@ -287,7 +259,7 @@ export class H2Connection {
     this.#isDraining = true;
     this.events.draining?.();
     if (this.role === 'client') {
-      for (const stream of [...this.streams.values()]) {
+      for (const stream of [...this.streams.open.values()]) {
         if (stream.id > lastId) {
           this.failStream(stream, {
             by: 'connection',
@@ -305,38 +277,9 @@ export class H2Connection {
     this.#liveness.onPong();
   }
 
-  sendReset(id: number, code: number): void {
-    const at = this.#control(4, frameType.rstStream, 0, id);
-    writeUint32(this.outbox.slab, at, code);
-  }
-
-  sendWindowUpdate(id: number, bytes: number): void {
-    const at = this.#control(4, frameType.windowUpdate, 0, id);
-    writeUint32(this.outbox.slab, at, bytes);
-  }
-
-  sendPing(payload: Uint8Array, ack: boolean): void {
-    const at = this.#control(8, frameType.ping, ack ? flag.ack : 0, 0);
-    this.outbox.slab.set(payload, at);
-  }
-
-  sendSettingsAck(): void {
-    this.#control(0, frameType.settings, flag.ack, 0);
-  }
-
-  /** Makes room for a small frame. It may begin a new slab, so the slab must be looked up afterwards. */
-  #control(length: number, type: number, flags: number, id: number): number {
-    const at = this.outbox.reserve(frameHeaderBytes + length);
-    return writeFrameHeader(this.outbox.slab, at, length, type, flags, id);
-  }
-
-  #sendGoAway(lastId: number, code: number, text: string): void {
+  #goAway(lastId: number, code: number, text: string): void {
     this.#hasSaidGoAway = true;
-    const debug = Buffer.from(text).subarray(0, 256);
-    let at = this.#control(8 + debug.length, frameType.goAway, 0, 0);
-    at = writeUint32(this.outbox.slab, at, lastId);
-    at = writeUint32(this.outbox.slab, at, code);
-    this.outbox.slab.set(debug, at);
+    this.control.goAway(lastId, code, text);
   }
 
   #greet(): void {
@@ -352,10 +295,8 @@ export class H2Connection {
     } else {
       settings.push([settingId.maxConcurrentStreams, limits.maxConcurrentStreams]);
     }
-    const payload = encodeSettings(settings);
-    const at = this.#control(payload.length, frameType.settings, 0, 0);
-    this.outbox.slab.set(payload, at);
-    this.sendWindowUpdate(0, Math.min(connectionWindowBytes, maxWindowBytes) - defaultWindowBytes);
+    this.control.settings(settings);
+    this.control.windowUpdate(0, Math.min(connectionWindowBytes, maxWindowBytes) - defaultWindowBytes);
   }
 
   #onData(chunk: Buffer): void {
@@ -390,14 +331,14 @@ export class H2Connection {
     this.#finish({
       by: 'peer',
       code: h2Code.noError,
-      message: this.#inbound.describeEarlyEnd() ?? 'the peer closed the connection',
+      message: 'the peer closed the connection',
     });
   }
 
   #localEnd(stream: H2Stream): void {
     if (stream.isClosed) return;
     if (stream.isRemoteEnded) {
-      this.budget.earn(1);
+      this.budget.earn(earnedByStream);
       this.closeStream(stream);
     } else if (this.role === 'server') {
       // The whole answer is sent: the rest of the request is not wanted (RFC 9113, section 8.1).
@@ -420,7 +361,7 @@ export class H2Connection {
     // Nothing goes to a peer that has gone, so that what was not sent may be sent elsewhere.
     if (end.by !== 'peer' && !socket.destroyed && socket.writable) {
       if (!this.#hasSaidGoAway || end.code !== h2Code.noError) {
-        this.#sendGoAway(this.#inbound.lastPeerStream, end.code, end.by === 'error' ? end.message : '');
+        this.#goAway(this.streams.lastOfPeer, end.code, end.by === 'error' ? end.message : '');
       }
       this.outbox.flush();
       socket.end();
@@ -434,7 +375,7 @@ export class H2Connection {
     }
     const { writtenBytes } = this.outbox;
     this.outbox.close();
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of [...this.streams.open.values()]) {
       this.failStream(stream, {
         by: 'connection',
         code: end.code,

@@ -11,40 +11,30 @@ import {
 import type { H2Connection } from './connection.ts';
 import { FrameReader, readUint32 } from './frames.ts';
 import type { FrameSink } from './frames.ts';
-import { HeaderReader } from './header-blocks.ts';
-import { HeaderAssembly } from './header-assembly.ts';
+import { describeForeign } from './foreign.ts';
+import { InboundHeaders } from './inbound-headers.ts';
+import { earnedByStream } from './limits.ts';
+import { isWrongLength } from './stream.ts';
 import type { H2Stream } from './stream.ts';
-
-// Streams that we reset and of which the peer may not know yet: what it still sends on them is no error.
-const rememberedResets = 256;
 
 /** Judges what the peer sends and acts on it: the receiving half of a connection (RFC 9113, sections 5 and 6). */
 export class Inbound implements FrameSink {
   readonly #connection: H2Connection;
   readonly #reader: FrameReader;
-  readonly #headers: HeaderReader;
-  readonly #assembly: HeaderAssembly;
+  readonly #headers: InboundHeaders;
   readonly #streamWindowBytes: number;
   readonly #connectionWindowBytes: number;
   #windowBytes: number;
   #owedBytes = 0;
   #preface = 0;
   #receivedBytes = 0;
-  #foreign: string | undefined;
   #hasSettings = false;
-  #lastPeerStream = 0;
   #finishedUnits = 0;
-  readonly #resets = new Set<number>();
 
   constructor(connection: H2Connection, streamWindowBytes: number, connectionWindowBytes: number) {
     this.#connection = connection;
     this.#reader = new FrameReader(this, defaultFrameBytes);
-    const { maxHeaderListBytes } = connection.limits;
-    this.#headers = new HeaderReader({
-      maxTableBytes: connection.role === 'client' ? 0 : 4096,
-      maxListBytes: maxHeaderListBytes,
-    });
-    this.#assembly = new HeaderAssembly(maxHeaderListBytes);
+    this.#headers = new InboundHeaders(connection);
     this.#streamWindowBytes = streamWindowBytes;
     this.#connectionWindowBytes = Math.max(connectionWindowBytes, defaultWindowBytes);
     this.#windowBytes = this.#connectionWindowBytes;
@@ -54,15 +44,10 @@ export class Inbound implements FrameSink {
     return this.#hasSettings;
   }
 
-  /** The highest number of a stream that the peer opened and we took; 0 while there is none. */
-  get lastPeerStream(): number {
-    return this.#lastPeerStream;
-  }
-
   /** True while the peer owes the rest of a preface, a frame or a header block. */
   get isUnfinished(): boolean {
     const prefaceMissing = !this.#hasSettings;
-    return prefaceMissing || this.#reader.isInsideFrame || this.#assembly.isOpen;
+    return prefaceMissing || this.#reader.isInsideFrame || this.#headers.openBlock !== 0;
   }
 
   /** Grows with each frame, or block of headers, that is complete. */
@@ -72,22 +57,6 @@ export class Inbound implements FrameSink {
 
   stop(): void {
     this.#reader.stop();
-  }
-
-  rememberReset(id: number): void {
-    this.#resets.add(id);
-    if (this.#resets.size > rememberedResets) {
-      for (const oldest of this.#resets) {
-        this.#resets.delete(oldest);
-        return;
-      }
-    }
-  }
-
-  /** What is to be said about a peer that closed the connection without ever speaking HTTP/2. */
-  describeEarlyEnd(): string | undefined {
-    if (this.#hasSettings || this.#connection.role === 'server') return undefined;
-    return this.#foreign ?? 'the peer closed the connection without a word of HTTP/2';
   }
 
   /** Reads the next bytes of the socket. Throws H2Error and HpackError, after which the connection is lost. */
@@ -103,9 +72,11 @@ export class Inbound implements FrameSink {
   /** The client's preface, or on a client the question whether that is an HTTP/2 server at all. */
   #beginning(chunk: Buffer): Buffer | undefined {
     if (this.#connection.role === 'client') {
-      if (this.#receivedBytes === 0 && chunk.length > 0) {
-        this.#foreign = describeForeign(chunk);
-        if (this.#foreign !== undefined) throw new H2Error(h2Code.http11Required, this.#foreign);
+      // Fewer bytes than a frame's header, or more, do not matter: a server writes its first line at once.
+      if (this.#receivedBytes === 0) {
+        const foreign = describeForeign(chunk);
+        if (foreign === 'http1') throw new H2Error(h2Code.http11Required, 'the peer is an HTTP/1 server');
+        if (foreign === 'tls') throw new H2Error(h2Code.http11Required, 'the peer speaks TLS');
       }
       this.#receivedBytes += chunk.length;
       return chunk;
@@ -120,7 +91,8 @@ export class Inbound implements FrameSink {
   }
 
   onFrame(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
-    if (this.#assembly.isOpen && (type !== frameType.continuation || streamId !== this.#assembly.streamId)) {
+    const { openBlock } = this.#headers;
+    if (openBlock !== 0 && (type !== frameType.continuation || streamId !== openBlock)) {
       throw new H2Error(h2Code.protocolError, 'a header block was interrupted');
     }
     if (!this.#hasSettings && type !== frameType.settings) {
@@ -132,22 +104,17 @@ export class Inbound implements FrameSink {
         this.#onData(flags, streamId, bytes, from, to);
         break;
       case frameType.headers:
-        this.#onHeaders(flags, streamId, bytes, from, to);
+        this.#headers.onHeaders(flags, streamId, bytes, from, to);
         break;
       case frameType.continuation:
-        if (!this.#assembly.isOpen) throw new H2Error(h2Code.protocolError, 'CONTINUATION without HEADERS');
         // The unit is the block, however many frames a slow peer makes of it.
-        this.#finishedUnits--;
-        this.#assembly.add(bytes, from, to);
-        if ((flags & flag.endHeaders) !== 0) {
-          const block = this.#assembly.take();
-          this.#onBlock(streamId, this.#assembly.isEnded, block, 0, block.length);
-        }
+        if ((flags & flag.endHeaders) === 0) this.#finishedUnits--;
+        this.#headers.onContinuation(flags, streamId, bytes, from, to);
         break;
       case frameType.priority:
         if (streamId === 0) throw new H2Error(h2Code.protocolError, 'PRIORITY of stream 0');
         if (to - from !== 5) throw new H2Error(h2Code.frameSizeError, 'PRIORITY is not 5 bytes');
-        this.#spend(1, 'PRIORITY');
+        this.#connection.spend(1, 'PRIORITY');
         break;
       case frameType.rstStream:
         this.#onReset(streamId, bytes, from, to);
@@ -163,7 +130,7 @@ export class Inbound implements FrameSink {
       case frameType.goAway:
         if (streamId !== 0) throw new H2Error(h2Code.protocolError, 'GOAWAY on a stream');
         if (to - from < 8) throw new H2Error(h2Code.frameSizeError, 'GOAWAY is shorter than 8 bytes');
-        this.#spend(1, 'GOAWAY');
+        this.#connection.spend(1, 'GOAWAY');
         this.#connection.onGoAway(
           readUint32(bytes, from) & 0x7fff_ffff,
           readUint32(bytes, from + 4),
@@ -175,16 +142,7 @@ export class Inbound implements FrameSink {
         break;
       default:
         // Frames of unknown types are skipped (RFC 9113, section 4.1).
-        this.#spend(1, 'unknown frames');
-    }
-  }
-
-  #spend(frames: number, what: string): void {
-    if (!this.#connection.budget.spend(frames)) {
-      throw new H2Error(
-        h2Code.enhanceYourCalm,
-        `too many frames that bring nothing, the last of them ${what}`,
-      );
+        this.#connection.spend(1, 'unknown frames');
     }
   }
 
@@ -204,12 +162,12 @@ export class Inbound implements FrameSink {
       to -= padding;
     }
     const ended = (flags & flag.endStream) !== 0;
-    const stream = connection.streams.get(id);
+    const stream = connection.streams.open.get(id);
     if (stream === undefined) {
-      this.#onLateFrame(id, 'DATA');
+      connection.onLateFrame(id, 'DATA');
       return;
     }
-    if (from === to && !ended) this.#spend(1, 'empty DATA');
+    if (from === to && !ended) this.#connection.spend(1, 'empty DATA');
     stream.bytesReceived += length + 9;
     if (stream.isRemoteEnded)
       return connection.refuseStream(stream, h2Code.streamClosed, 'DATA behind the end of the stream');
@@ -234,7 +192,7 @@ export class Inbound implements FrameSink {
     if (!ended) {
       stream.owedBytes += length;
       if (stream.owedBytes > this.#streamWindowBytes / 2) {
-        connection.sendWindowUpdate(id, stream.owedBytes);
+        connection.control.windowUpdate(id, stream.owedBytes);
         stream.receiveWindow += stream.owedBytes;
         stream.owedBytes = 0;
       }
@@ -248,141 +206,21 @@ export class Inbound implements FrameSink {
   #giveBack(length: number): void {
     this.#owedBytes += length;
     if (this.#owedBytes < this.#connectionWindowBytes / 2) return;
-    this.#connection.sendWindowUpdate(0, this.#owedBytes);
+    this.#connection.control.windowUpdate(0, this.#owedBytes);
     this.#windowBytes += this.#owedBytes;
     this.#owedBytes = 0;
-  }
-
-  #onHeaders(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
-    if (id === 0) throw new H2Error(h2Code.protocolError, 'HEADERS on stream 0');
-    if ((flags & flag.padded) !== 0) {
-      const padding = from === to ? 0 : bytes[from]!;
-      if (padding >= to - from) throw new H2Error(h2Code.protocolError, 'more padding than payload');
-      from += 1;
-      to -= padding;
-    }
-    if ((flags & flag.priority) !== 0) {
-      if (to - from < 5)
-        throw new H2Error(h2Code.frameSizeError, 'HEADERS without the priority that it announces');
-      from += 5;
-    }
-    const ended = (flags & flag.endStream) !== 0;
-    if ((flags & flag.endHeaders) !== 0) {
-      if (to - from > this.#connection.limits.maxHeaderListBytes) {
-        throw new H2Error(h2Code.enhanceYourCalm, 'the header block is larger than allowed');
-      }
-      this.#onBlock(id, ended, bytes, from, to);
-    } else {
-      this.#assembly.begin(id, ended, bytes, from, to);
-    }
-  }
-
-  #onBlock(id: number, ended: boolean, bytes: Buffer, from: number, to: number): void {
-    const connection = this.#connection;
-    const stream = connection.streams.get(id);
-    if (stream === undefined) {
-      if (connection.role === 'server' && id > this.#lastPeerStream)
-        this.#onRequest(id, ended, bytes, from, to);
-      else {
-        // Read all the same: the tables of both sides must stay equal.
-        this.#headers.read(bytes, from, to, 'trailers');
-        this.#onLateFrame(id, 'HEADERS');
-      }
-      return;
-    }
-    stream.bytesReceived += to - from + 9;
-    const isTrailers = stream.hasHeaders;
-    const section = this.#headers.read(bytes, from, to, isTrailers ? 'trailers' : 'response');
-    if (stream.isRemoteEnded) {
-      return connection.refuseStream(stream, h2Code.streamClosed, 'HEADERS behind the end of the stream');
-    }
-    if (section.error !== undefined) {
-      this.#spend(1, 'malformed headers');
-      return connection.refuseStream(stream, h2Code.protocolError, section.error);
-    }
-    if (isTrailers) {
-      if (!ended)
-        return connection.refuseStream(stream, h2Code.protocolError, 'trailers that do not end the stream');
-    } else if (section.fields[1]!.charCodeAt(0) === one) {
-      // 1xx: the real answer is still to come (RFC 9113, section 8.1).
-      this.#spend(1, 'informational answers');
-      if (ended) connection.refuseStream(stream, h2Code.protocolError, 'a 1xx answer that ends the stream');
-      return;
-    } else {
-      stream.hasHeaders = true;
-      stream.expectedBytes = section.contentBytes;
-    }
-    if (isWrongLength(stream, ended)) {
-      return connection.refuseStream(
-        stream,
-        h2Code.protocolError,
-        'the body is not as long as content-length says',
-      );
-    }
-    if (ended) stream.isRemoteEnded = true;
-    stream.sink.headers(section.fields, ended);
-    if (ended) connection.remoteEnd(stream);
-  }
-
-  #onRequest(id: number, ended: boolean, bytes: Buffer, from: number, to: number): void {
-    const connection = this.#connection;
-    if ((id & 1) === 0)
-      throw new H2Error(h2Code.protocolError, 'a client opened a stream with an even number');
-    this.#lastPeerStream = id;
-    const section = this.#headers.read(bytes, from, to, 'request');
-    const refuse = (code: number, cost: number, what: string): void => {
-      connection.sendReset(id, code);
-      if (!ended) this.rememberReset(id);
-      this.#spend(cost, what);
-    };
-    if (section.isTooLarge)
-      return refuse(
-        h2Code.enhanceYourCalm,
-        connection.limits.maxIdleFrames / 4,
-        'header lists that are too large',
-      );
-    if (section.error !== undefined) return refuse(h2Code.protocolError, 10, 'malformed requests');
-    if (connection.isBeyondGoAway(id)) return refuse(h2Code.refusedStream, 1, 'requests behind our GOAWAY');
-    if (connection.streams.size >= connection.limits.maxConcurrentStreams) {
-      return refuse(h2Code.refusedStream, 1, 'requests beyond MAX_CONCURRENT_STREAMS');
-    }
-    const accept = connection.events.accept;
-    if (accept === undefined) return refuse(h2Code.refusedStream, 1, 'requests');
-    const stream = connection.makeStream(id, unclaimed);
-    stream.hasHeaders = true;
-    stream.expectedBytes = section.contentBytes;
-    stream.bytesReceived = to - from + 9;
-    if (isWrongLength(stream, ended)) {
-      return connection.refuseStream(
-        stream,
-        h2Code.protocolError,
-        'the body is not as long as content-length says',
-      );
-    }
-    stream.isRemoteEnded = ended;
-    stream.sink = accept.call(connection.events, stream);
-    stream.sink.headers(section.fields, ended);
-  }
-
-  /** DATA or HEADERS of a stream that is not open. */
-  #onLateFrame(id: number, what: string): void {
-    const connection = this.#connection;
-    const isOwn = (id & 1) === (connection.role === 'client' ? 1 : 0);
-    if (isOwn ? connection.isIdleOwn(id) : id > this.#lastPeerStream || connection.role === 'client') {
-      throw new H2Error(h2Code.protocolError, `${what} on a stream that was never opened`);
-    }
-    // A client cancels freely, and answers cross its cancellation.
-    if (connection.role === 'client' || this.#resets.has(id)) return;
-    if (what === 'HEADERS') throw new H2Error(h2Code.streamClosed, 'HEADERS on a stream that is closed');
-    this.#spend(1, 'DATA on closed streams');
-    connection.sendReset(id, h2Code.streamClosed);
   }
 
   #onReset(id: number, bytes: Buffer, from: number, to: number): void {
     if (to - from !== 4) throw new H2Error(h2Code.frameSizeError, 'RST_STREAM is not 4 bytes');
     const stream = this.#known(id, 'RST_STREAM');
-    if (this.#connection.role === 'server' || stream === undefined) this.#spend(1, 'RST_STREAM');
-    if (stream === undefined) return;
+    if (stream === undefined) {
+      // It was answered before; if that happens all the time, nobody wants the answers, and they earn nothing.
+      this.#connection.spend(1 + earnedByStream, 'RST_STREAM');
+      return;
+    }
+    // A server's resets are no more than our calls.
+    if (this.#connection.role === 'server') this.#connection.spend(1, 'RST_STREAM');
     stream.bytesReceived += 13;
     const code = readUint32(bytes, from);
     this.#connection.failStream(stream, {
@@ -401,18 +239,18 @@ export class Inbound implements FrameSink {
         throw new H2Error(h2Code.frameSizeError, 'an acknowledgement of SETTINGS with a payload');
       if (!this.#hasSettings)
         throw new H2Error(h2Code.protocolError, 'the first frame is an acknowledgement');
-      this.#spend(1, 'SETTINGS');
+      this.#connection.spend(1, 'SETTINGS');
       return;
     }
-    this.#spend(1, 'SETTINGS');
+    this.#connection.spend(1, 'SETTINGS');
     const { peer } = connection;
     const tableBytes = peer.headerTableBytes;
     const delta = peer.apply(bytes, from, to, connection.role === 'client');
     if (peer.headerTableBytes !== tableBytes) connection.setPeerTableBytes(peer.headerTableBytes);
     this.#hasSettings = true;
-    connection.sendSettingsAck();
+    connection.control.settingsAck();
     if (delta !== 0) {
-      for (const stream of connection.streams.values()) {
+      for (const stream of connection.streams.open.values()) {
         stream.sendWindow += delta;
         if (stream.sendWindow > maxWindowBytes) {
           throw new H2Error(h2Code.flowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE overflows a window');
@@ -426,9 +264,9 @@ export class Inbound implements FrameSink {
   #onPing(flags: number, id: number, bytes: Buffer, from: number, to: number): void {
     if (id !== 0) throw new H2Error(h2Code.protocolError, 'PING on a stream');
     if (to - from !== 8) throw new H2Error(h2Code.frameSizeError, 'PING is not 8 bytes');
-    this.#spend(1, 'PING');
+    this.#connection.spend(1, 'PING');
     if ((flags & flag.ack) !== 0) this.#connection.onPong();
-    else this.#connection.sendPing(bytes.subarray(from, to), true);
+    else this.#connection.control.ping(bytes.subarray(from, to), true);
   }
 
   #onWindowUpdate(id: number, bytes: Buffer, from: number, to: number): void {
@@ -436,7 +274,7 @@ export class Inbound implements FrameSink {
     if (to - from !== 4) throw new H2Error(h2Code.frameSizeError, 'WINDOW_UPDATE is not 4 bytes');
     const increment = readUint32(bytes, from) & 0x7fff_ffff;
     // Every body that we send is answered by some of these.
-    this.#spend(0.1, 'WINDOW_UPDATE');
+    this.#connection.spend(0.1, 'WINDOW_UPDATE');
     if (id === 0) {
       if (increment === 0) throw new H2Error(h2Code.protocolError, 'WINDOW_UPDATE by 0');
       connection.flow.windowBytes += increment;
@@ -464,32 +302,13 @@ export class Inbound implements FrameSink {
   #known(id: number, what: string): H2Stream | undefined {
     const connection = this.#connection;
     if (id === 0) throw new H2Error(h2Code.protocolError, `${what} on stream 0`);
-    const stream = connection.streams.get(id);
+    const stream = connection.streams.open.get(id);
     if (stream !== undefined) return stream;
-    const isOwn = (id & 1) === (connection.role === 'client' ? 1 : 0);
-    if (isOwn ? connection.isIdleOwn(id) : id > this.#lastPeerStream) {
+    if (connection.streams.isIdle(id)) {
       throw new H2Error(h2Code.protocolError, `${what} on a stream that was never opened`);
     }
     return undefined;
   }
-}
-
-const one = 0x31;
-
-const unclaimed = { headers: () => {}, data: () => {}, failed: () => {} };
-
-function isWrongLength(stream: H2Stream, ended: boolean): boolean {
-  if (stream.expectedBytes === -1) return false;
-  if (Number.isNaN(stream.expectedBytes)) return true;
-  return stream.bodyBytes > stream.expectedBytes || (ended && stream.bodyBytes !== stream.expectedBytes);
-}
-
-/** Says what a server's first bytes are when they are not HTTP/2. */
-function describeForeign(chunk: Buffer): string | undefined {
-  if (chunk.toString('latin1', 0, 5) === 'HTTP/') return 'the peer is an HTTP/1 server';
-  // A TLS record: an alert, or a handshake (RFC 8446, section 5.1).
-  if ((chunk[0] === 0x15 || chunk[0] === 0x16) && chunk[1] === 3) return 'the peer speaks TLS';
-  return undefined;
 }
 
 /** GOAWAY's debug data comes from the peer and ends up in logs. */

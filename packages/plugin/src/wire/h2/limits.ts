@@ -12,7 +12,7 @@ export interface H2Limits {
   readonly maxWaitingBytes: number;
   /**
    * Frames that bring nothing (PING, SETTINGS, RST_STREAM, PRIORITY, empty DATA, requests that are refused): so many
-   * at once, and a tenth of it more each second. Each finished stream earns one. Default 1000.
+   * at once, and a tenth of it more each second. Each finished stream earns four. Default 1000.
    */
   readonly maxIdleFrames: number;
   /** A preface, a header block or a frame must be complete after this. Default 10,000 ms. */
@@ -66,3 +66,6 @@ export class FrameBudget {
     this.earn(this.#max / 10);
   }
 }
+
+/** What a stream that came to its end earns: a call is accompanied by a PING or two (grpc-go measures the way with them). */
+export const earnedByStream = 4;

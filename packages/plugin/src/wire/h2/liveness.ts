@@ -81,7 +81,7 @@ export class Liveness {
   #ping(): void {
     this.#pingMs = 0;
     this.#hasReceived = false;
-    this.#connection.sendPing(pingPayload, false);
+    this.#connection.control.ping(pingPayload, false);
   }
 
   #start(): void {
@@ -142,12 +142,17 @@ export class Liveness {
   }
 
   #watchRequests(): void {
-    const { streams, limits } = this.#connection;
-    for (const stream of [...streams.values()]) {
+    const { streams, limits, budget } = this.#connection;
+    for (const stream of [...streams.open.values()]) {
       if (stream.isRemoteEnded) continue;
       stream.ageSeconds++;
       if (stream.ageSeconds * 1000 > limits.requestTimeoutMs) {
         this.#connection.refuseStream(stream, h2Code.cancel, 'the request did not come to an end in time');
+        // One may be an accident; a connection full of them is not.
+        if (!budget.spend(limits.maxIdleFrames / 10)) {
+          this.#connection.fail(h2Code.enhanceYourCalm, 'too many requests that do not come to an end');
+          return;
+        }
       }
     }
   }

@@ -61,3 +61,10 @@ export class H2Stream {
     this.position = position;
   }
 }
+
+/** True when the body cannot be, or is not, as long as its content-length said. */
+export function isWrongLength(stream: H2Stream, ended: boolean): boolean {
+  if (stream.expectedBytes === -1) return false;
+  if (Number.isNaN(stream.expectedBytes)) return true;
+  return stream.bodyBytes > stream.expectedBytes || (ended && stream.bodyBytes !== stream.expectedBytes);
+}
