@@ -48,6 +48,8 @@ function canonicalHost(written: string): string {
   if (host === '') throw malformed(written, 'is empty where a host is needed');
   if (isIPv4(host)) return host === '0.0.0.0' ? '127.0.0.1' : host;
   if (host.includes(':')) return canonicalIPv6(host);
+  // Looked at first, because the mapping takes the text for a URL's and drops what follows a slash.
+  if (!/^[A-Za-z\d._\u0080-\u{10ffff}-]+$/u.test(host)) throw malformed(written, 'is no host name');
   const name = domainToASCII(host);
   // Whether a resolver reads such a name as an address depends on the resolver; so nobody gets to.
   if (/(^|\.)(\d+|0x[\da-f]*)\.?$/i.test(name) || /(^|\.)(\d+|0x[\da-f]*)$/i.test(host)) {
