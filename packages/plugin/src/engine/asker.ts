@@ -42,7 +42,7 @@ const maxCacheBytes = 16 * 1024 * 1024;
 /**
  * The one path of every question to every plugin: what is known without asking, the cache, identical questions in flight,
  * the cap and its queue, an endpoint whose breaker lets it pass, the deadline, the transport, once more where that is
- * safe, and the typed outcome (`docs`: the design, section 6).
+ * safe, and the typed outcome.
  */
 export function createAsker<Ask, Answer>(
   plugin: PluginState,
@@ -64,42 +64,13 @@ export function createAsker<Ask, Answer>(
   const fail = (code: PluginError['code'], message: string, cause?: unknown): PluginError =>
     new PluginError(code, `${kind}.${name}: ${message}`, { unsent: true, cause });
 
-  /** Attempts until there is an answer or nothing more may be tried. A place in the gate is held. */
-  const attempt = async (
-    ask: Ask,
-    meta: Meta,
-    trace: Trace,
-    signal: AbortSignal | undefined,
-    deadline: number,
-    leftMs: number,
-  ): Promise<Answer> => {
-    const question = carrier.encode(ask);
-    let left = leftMs;
-    let endpoint = health.pick(deadline - left, idempotent);
-    if (endpoint < 0) throw breakerError(fail, health);
-    for (let retried = false; ; retried = true) {
-      trace.endpoint = urls[endpoint]!;
-      // Half of the time is for the other endpoint, should this one keep silent.
-      const share = !retried && idempotent && health.hasSpare(endpoint) ? left / 2 : left;
-      try {
-        const reply = await carrier.send(endpoint, question, Math.ceil(share), signal);
-        health.answered(endpoint);
-        trace.bytesSent += reply.bytesSent;
-        trace.bytesReceived += reply.bytesReceived;
-        return carrier.decode(reply, ask, meta);
-      } catch (thrown) {
-        const error = located(thrown, urls[endpoint]!);
-        const now = performance.now();
-        left = deadline - now;
-        // A faulty answer came whole, so the endpoint lives: `failed` counts what it should and no more.
-        health.failed(endpoint, error, now);
-        if (retried || error.code === 'canceled' || left <= 0 || signal?.aborted) throw error;
-        if (!error.unsent && !idempotent) throw error;
-        const next = health.other(endpoint, now);
-        if (next >= 0) endpoint = next;
-        else if (!mayRepeat(error) || health.isOpen(endpoint)) throw error;
-      }
-    }
+  /** Where a failed call goes a second time; throws the error where it must not. */
+  const secondEndpoint = (error: PluginError, first: number, now: number): number => {
+    if (error.code === 'canceled' || (!error.unsent && !idempotent)) throw error;
+    const other = health.other(first, now);
+    if (other >= 0) return other;
+    if (!mayRepeat(error) || health.isOpen(first)) throw error;
+    return first;
   };
 
   const remember = (key: string, answer: Answer, meta: Meta, bytes: number): void => {
@@ -123,21 +94,41 @@ export function createAsker<Ask, Answer>(
     meta.ttlMs = undefined;
     meta.reason = undefined;
     meta.tags = undefined;
+    const deadline = start + timeoutMs;
     let left = timeoutMs;
     if (!gate.enter()) {
       await gate.wait(timeoutMs, signal);
-      left = Math.max(1, start + timeoutMs - performance.now());
+      left = Math.max(1, deadline - performance.now());
     }
-    let answer: Answer;
     try {
-      answer = await attempt(ask, meta, trace, signal, start + timeoutMs, left);
+      const question = carrier.encode(ask);
+      let endpoint = health.pick(deadline - left, idempotent);
+      if (endpoint < 0) throw breakerError(fail, health);
+      for (let retried = false; ; retried = true) {
+        trace.endpoint = urls[endpoint]!;
+        // Half of the time is for the other endpoint, should this one keep silent.
+        const share = !retried && idempotent && health.hasSpare(endpoint) ? left / 2 : left;
+        try {
+          const reply = await carrier.send(endpoint, question, Math.ceil(share), signal);
+          health.answered(endpoint);
+          trace.bytesSent += reply.bytesSent;
+          trace.bytesReceived += reply.bytesReceived;
+          const answer = carrier.decode(reply, ask, meta);
+          if (cacheKey !== undefined && (meta.ttlMs ?? settings.ttlMs + settings.negativeTtlMs) > 0)
+            remember(key ?? cacheKey(ask, keyedHash), answer, meta, trace.bytesReceived);
+          return answer;
+        } catch (thrown) {
+          const error = located(thrown, urls[endpoint]!);
+          const now = performance.now();
+          left = deadline - now;
+          health.failed(endpoint, error, now);
+          if (retried || left <= 0 || signal?.aborted) throw error;
+          endpoint = secondEndpoint(error, endpoint, now);
+        }
+      }
     } finally {
       gate.leave();
     }
-    if (cacheKey !== undefined && (meta.ttlMs ?? settings.ttlMs + settings.negativeTtlMs) > 0) {
-      remember(key ?? cacheKey(ask, keyedHash), answer, meta, trace.bytesReceived);
-    }
-    return answer;
   };
 
   const tell = (

@@ -143,6 +143,13 @@ describe('options', () => {
     expect(calls[0]!.timeoutMs).toBe(77);
   });
 
+  test('it is a policy: its methods are all that is found in it', () => {
+    const { plugin } = connectAuth({ transport: 'http', addr: 'http://a:1', tls: {} });
+    expect(Object.keys(plugin)).toEqual(['authenticate']);
+    expect(Object.keys(connectAuth({ onError: 'refuse' }).plugin)).toEqual(['authenticate']);
+    expect(plugin.warnings).toEqual([expect.stringContaining('plain text')]);
+  });
+
   test('closing turns away who waits and who comes, and closes each endpoint', async () => {
     const { calls, ask, plugin, closed } = connectAuth({ addr: 'a:1,b:2', maxConcurrent: 1 });
     const running = ask();

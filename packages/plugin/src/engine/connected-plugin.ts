@@ -106,15 +106,7 @@ export function connectOver<M extends Methods>(
     else http.push(transports.http({ endpoint, maxReplyBytes }));
   }
 
-  const connected: Record<string, unknown> = {
-    warnings,
-    check: () => checkEndpoints(endpoints, transport, options.timeoutMs ?? longestDeadline(contract)),
-    async close(drainMs?: number) {
-      plugin.closed = true;
-      gate.close();
-      await Promise.all([...grpc, ...http].map((client) => client.close(drainMs)));
-    },
-  };
+  const asked: Record<string, unknown> = {};
   for (const [name, method] of Object.entries(contract.methods)) {
     const codec = createMethodCodec(contract, name);
     const carrier: Carrier<unknown, unknown> =
@@ -125,16 +117,26 @@ export function connectOver<M extends Methods>(
       negativeTtlMs: cache.negativeTtlMs ?? 0,
       maxEntries: cache.maxEntries ?? defaults.maxEntries,
     };
-    connected[name] = createAsker(plugin, name, method, carrier, settings);
+    asked[name] = createAsker(plugin, name, method, carrier, settings);
   }
-  if (options.onError !== undefined) {
-    const { name = contract.kind, onError } = options;
-    const policy = Object.fromEntries(
-      Object.keys(contract.methods).map((method) => [method, connected[method]]),
-    ) as unknown as Policy<M>;
-    Object.assign(connected, combine(contract, [{ name, policy, onError }]));
-  }
-  return connected as ConnectedPlugin<M>;
+  let policy = asked as Policy<M>;
+  const { name = contract.kind, onError } = options;
+  if (onError !== undefined) policy = combine(contract, [{ name, policy, onError }]);
+
+  // Not enumerable: whoever goes through a policy finds its methods and nothing else.
+  return Object.defineProperties(policy, {
+    warnings: { value: warnings },
+    check: {
+      value: () => checkEndpoints(endpoints, transport, options.timeoutMs ?? longestDeadline(contract)),
+    },
+    close: {
+      async value(drainMs?: number) {
+        plugin.closed = true;
+        gate.close();
+        await Promise.all([...grpc, ...http].map((client) => client.close(drainMs)));
+      },
+    },
+  }) as ConnectedPlugin<M>;
 }
 
 function longestDeadline(contract: Contract<Methods>): number {
