@@ -12,3 +12,8 @@ export { parseEndpoints } from './engine/addresses.ts';
 export type { ParsedEndpoints, PluginEndpoint } from './engine/addresses.ts';
 export { connectPlugin } from './client.ts';
 export type { ConnectedPlugin, ConnectPluginOptions } from './engine/connected-plugin.ts';
+export { servePlugins } from './server.ts';
+export type { PluginServer, ServePluginsOptions } from './server.ts';
+export { implement } from './server/routes.ts';
+export type { ServedModule } from './server/routes.ts';
+export type { ServerTls } from './server/listener.ts';
