@@ -28,6 +28,7 @@ export async function measurePluginGrowth(_options: BenchOptions): Promise<objec
               username: `user-${String(left % 1000)}`,
               password: 'gost',
               client: '127.0.0.1:1',
+              certificate: undefined,
             };
             if (!(await plugin.authenticate(ask, { meta: {} })).ok) throw new Error('wrong answer');
           }

@@ -9,7 +9,13 @@ const plugin = connectPlugin(contractByKind.auth, {
   token: 'gost',
   maxConcurrent: 1024,
 });
-const ask = { service: 'service-0', username: 'gost', password: 'gost', client: '127.0.0.1:40000' };
+const ask = {
+  service: 'service-0',
+  username: 'gost',
+  password: 'gost',
+  client: '127.0.0.1:40000',
+  certificate: undefined,
+};
 await load(async () => {
   const { ok } = await plugin.authenticate(ask, { meta: {} });
   if (!ok) throw new Error('wrong answer');
