@@ -4,10 +4,21 @@ import type { PluginConfig } from './schema.ts';
 import { formatPlace } from './source.ts';
 
 /**
+ * Why a plugin could not be asked, with what to change in the file where that is known. `reason` is the message of the
+ * PluginError, whose own general advice gives way to the exact one.
+ */
+export function explain(reason: string, plugin: PluginConfig): string {
+  const hint = advice(reason, plugin);
+  return hint === undefined
+    ? reason
+    : `${reason.replace(/ does not speak TLS:.*/, ' does not speak TLS')}; ${hint}`;
+}
+
+/**
  * What to change in the file when a plugin cannot be asked for this reason, or undefined when the reason is not one that a
  * file can mend. `reason` is the message of the PluginError.
  */
-export function advice(reason: string, plugin: PluginConfig): string | undefined {
+function advice(reason: string, plugin: PluginConfig): string | undefined {
   const tls = plugin.has('tls') ? formatPlace(plugin.keyAt('tls')) : undefined;
   if (tls === undefined) return undefined;
   if (/does not speak TLS/.test(reason)) {
@@ -24,10 +35,7 @@ export function advice(reason: string, plugin: PluginConfig): string | undefined
 
 /** The same policy, whose "could not ask" also says what to change in the file. */
 export function withAdvice<M extends Methods>(policy: Policy<M>, plugin: PluginConfig): Policy<M> {
-  const add = (reason: string) => {
-    const hint = advice(reason, plugin);
-    return hint === undefined ? reason : `${reason}; ${hint}`;
-  };
+  const add = (reason: string) => explain(reason, plugin);
   const wrapped: Record<string, unknown> = {};
   for (const [name, method] of Object.entries(policy)) {
     wrapped[name] = async (ask: unknown, call: Call) => {

@@ -4,7 +4,7 @@ import type { TlsSettings } from '@sallyport/plugin/wire';
 import type { Logger } from 'pino';
 import type { Address } from '../core/conn.ts';
 import { ProxyError } from '../core/errors.ts';
-import { advice, withAdvice } from './advice.ts';
+import { explain, withAdvice } from './advice.ts';
 import type { AuthMethods, ConnectedPlugin, Parts, RunningService } from './parts.ts';
 import type { Config } from './references.ts';
 import type { AutherConfig, PluginConfig, ServiceConfig, TlsConfig } from './schema.ts';
@@ -140,12 +140,8 @@ async function warnIfUnreachable(
     await connected.check();
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const hint = advice(reason, plugin);
     if (error instanceof PluginError && error.code === 'canceled') return;
-    log.warn(
-      { auther: name },
-      `auther ${name} cannot be asked: ${reason}${hint === undefined ? '' : `; ${hint}`}`,
-    );
+    log.warn({ auther: name }, `auther ${name} cannot be asked: ${explain(reason, plugin)}`);
   }
 }
 
