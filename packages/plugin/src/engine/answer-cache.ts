@@ -1,7 +1,7 @@
 import type { Meta } from '../contract.ts';
 
 /** What is remembered of an answer. */
-export interface Remembered<Answer> {
+interface Remembered<Answer> {
   readonly answer: Answer;
   readonly reason: string | undefined;
   readonly tags: readonly string[] | undefined;
@@ -10,14 +10,14 @@ export interface Remembered<Answer> {
 }
 
 /** How much a cache may hold. */
-export interface CacheBounds {
+interface CacheBounds {
   readonly maxEntries: number;
   /** An estimate: keys at two bytes a character, and the answers as they came over the wire. */
   readonly maxBytes: number;
 }
 
 /** Answers by key, each until its own time; the least recently used go first when there are too many. */
-export interface AnswerCache<Answer> {
+interface AnswerCache<Answer> {
   readonly size: number;
   /** Undefined when nothing is remembered or its time has passed. */
   get(key: string, now: number): Remembered<Answer> | undefined;

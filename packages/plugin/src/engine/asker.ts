@@ -32,7 +32,7 @@ export interface AskerSettings {
 }
 
 /** One method of a plugin as a function. It rejects with PluginError and never throws. */
-export interface Asker<Ask, Answer> {
+interface Asker<Ask, Answer> {
   (ask: Ask, call: Call): Answer | Promise<Answer>;
 }
 

@@ -7,7 +7,7 @@ import { readMeta } from '../wire/meta.ts';
 import type { PluginEndpoint } from './addresses.ts';
 
 /** What the engine counts of any reply. */
-export interface Carried {
+interface Carried {
   readonly bytesSent: number;
   readonly bytesReceived: number;
 }
@@ -97,7 +97,7 @@ export function httpCarrier<Ask, Answer>(
  * Adds a question's query to the configured one. As Go's url.Values does it, keys are sorted, and a key of the question
  * takes the place of a configured one, so that the address cannot answer in the question's stead.
  */
-export function queryMerger(target: string): (query: string) => string {
+function queryMerger(target: string): (query: string) => string {
   const question = target.indexOf('?');
   const path = question < 0 ? target : target.slice(0, question);
   const fixed =

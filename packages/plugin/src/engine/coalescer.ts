@@ -3,7 +3,7 @@ import { PluginError } from '../errors.ts';
 import type { Trace } from './trace.ts';
 
 /** One call that several askers wait for. */
-export interface Flight<Answer> {
+interface Flight<Answer> {
   readonly meta: Meta;
   readonly trace: Trace;
   /** Fires when the last of them has left; absent while one of them cannot leave. */
@@ -12,7 +12,7 @@ export interface Flight<Answer> {
 }
 
 /** Identical questions in flight share one call. One asker's leaving does not end it for the others; the last one's does. */
-export interface Coalescer<Answer> {
+interface Coalescer<Answer> {
   readonly flights: number;
   /** The call that is under way for this key, or a new one made by `start`, together with whether it is new. */
   join(

@@ -1,7 +1,7 @@
 import type { PluginError, PluginErrorCode } from '../errors.ts';
 
 /** When an endpoint is left alone, and for how long. */
-export interface BreakerSettings {
+interface BreakerSettings {
   /** So many failures in a row. */
   readonly failures: number;
   /** One call in this time is let through to see whether the endpoint is back. */

@@ -1,7 +1,7 @@
 import { PluginError } from '../errors.ts';
 
 /** How many calls run at once, and how many may wait for one of them to end. */
-export interface GateBounds {
+interface GateBounds {
   readonly maxConcurrent: number;
   readonly maxQueued: number;
 }

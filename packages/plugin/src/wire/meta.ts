@@ -13,7 +13,7 @@ export const metaNames = {
 /** The longest reason that is written or read, in UTF-16 units; what is longer is cut. It is one sentence for a log. */
 export const maxReasonLength = 512;
 /** The longest tag, in UTF-16 units. A tag is never cut, because a part of it would mean something else. */
-export const maxTagLength = 256;
+const maxTagLength = 256;
 /** The most tags of one answer. */
 export const maxTags = 32;
 
