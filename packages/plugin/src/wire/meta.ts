@@ -40,8 +40,11 @@ export function writeMeta(meta: Meta): RawHeaders {
     if (tags.length > maxTags)
       throw new PluginError('internal', `an answer may carry ${maxTags} tags, not ${tags.length}`);
     for (const tag of tags) {
-      if (typeof tag !== 'string' || tag === '' || tag.length > maxTagLength)
-        throw new PluginError('internal', `a tag is a text of 1 to ${maxTagLength} characters`);
+      if (typeof tag !== 'string' || tag === '' || tag.length > maxTagLength || tag.search(controls) >= 0)
+        throw new PluginError(
+          'internal',
+          `a tag is a text of 1 to ${maxTagLength} characters without control characters`,
+        );
       headers.push(metaNames.tag, escape(wellFormed(tag)).replaceAll(',', '%2C'));
     }
   }
