@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { PluginError } from '../errors.ts';
 import type { PluginErrorCode } from '../errors.ts';
 import type { Deadline } from './deadlines.ts';
@@ -160,12 +161,20 @@ export class ClientCall implements StreamSink, Deadline {
       return;
     }
     const status = grpcStatusOfReset(failure.code);
-    if (failure.by === 'self') {
+    if (failure.by === 'peer' && failure.code === h2Code.cancel && this.#isDue()) {
+      const text = `the plugin gave up at the call's deadline of ${this.request.timeoutMs ?? 0} ms`;
+      this.fail('timeout', grpcStatus.deadlineExceeded, text, false);
+    } else if (failure.by === 'self') {
       this.fail('badReply', status, `the answer is no HTTP/2: ${failure.message}`, false);
     } else {
       const message = `the plugin reset the call: ${h2CodeName(failure.code)} (${grpcStatusName(status)})`;
       this.fail(pluginErrorCodeOf(status), status, message, failure.isUnprocessed);
     }
+  }
+
+  /** Whether the deadline is here, for a server that was told of it and whose clock may be ahead by a few milliseconds. */
+  #isDue(): boolean {
+    return performance.now() >= this.dueMs - 10;
   }
 
   #end(fields: RawHeaders, isHead: boolean): void {
