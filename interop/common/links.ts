@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createAuthority } from '@sallyport/plugin/testing';
+import { createAuthority } from '../../packages/plugin/src/testing/certificates.ts';
 
 export type LinkName = 'plain' | 'unix' | 'tls' | 'mtls';
 

@@ -76,6 +76,7 @@ function connect(
 
 function askPeer(peer: Peer, link: LinkName, filesOf: () => LinkFiles): void {
   let program: PeerProgram;
+  let listening: string;
   const clients = new Map<string, Client>();
 
   before(async () => {
@@ -90,10 +91,10 @@ function askPeer(peer: Peer, link: LinkName, filesOf: () => LinkFiles): void {
       ...['-script', files.script(script), '-token', token],
       ...serverFlags(link, files),
     ]);
-    const { listening } = await program.next();
+    listening = String((await program.next())['listening']);
     for (const contract of contracts) {
       // Nothing is answered from memory, as no two cases of a method ask the same.
-      clients.set(contract.kind, connect(contract, String(listening), link, files, { timeoutMs: 10_000 }));
+      clients.set(contract.kind, connect(contract, listening, link, files, { timeoutMs: 10_000 }));
     }
   });
   after(async () => {
@@ -101,6 +102,16 @@ function askPeer(peer: Peer, link: LinkName, filesOf: () => LinkFiles): void {
     await program.stop();
   });
 
+  if (link === 'mtls') {
+    test('without a certificate there is no answer', async () => {
+      const client = connect(contractByKind.admission, listening, 'tls', filesOf(), {});
+      try {
+        await assert.rejects(client['admit']!(question, { meta: {} }), PluginError);
+      } finally {
+        await client.close();
+      }
+    });
+  }
   for (const one of interopCases) {
     test(title(one), async () => {
       const meta = {};
@@ -134,7 +145,7 @@ async function serveCases(link: LinkName, files: LinkFiles, heard: string[]) {
   });
   const tls =
     link === 'tls' || link === 'mtls'
-      ? { ...files.server, ...(link === 'mtls' && { clientCa: [files.ca] }) }
+      ? { ...files.server, ...(link === 'mtls' && { ca: files.ca }) }
       : undefined;
   const where = link === 'unix' ? { path: files.at('ours.sock') } : { port: 0 };
   const errors: unknown[] = [];
@@ -157,6 +168,7 @@ function servePeer(peer: Peer, link: LinkName, more: readonly string[], filesOf:
   const heard: string[] = [];
   let errors: unknown[] = [];
   let results: Record<string, unknown>[] = [];
+  let refused: Record<string, unknown> | undefined;
 
   before(async () => {
     const files = filesOf();
@@ -166,11 +178,20 @@ function servePeer(peer: Peer, link: LinkName, more: readonly string[], filesOf:
     const flags = ['-script', files.script(calls), '-target', served.target, ...clientFlags(link, files)];
     try {
       results = await runPeer([...peer.client, ...flags, ...more], calls.length);
+      if (link === 'mtls') {
+        const bare = ['-script', files.script(calls.slice(0, 1)), '-target', served.target];
+        [refused] = await runPeer([...peer.client, ...bare, ...clientFlags('tls', files)], 1);
+      }
     } finally {
       await served.server.close();
     }
   });
 
+  if (link === 'mtls') {
+    test('without a certificate there is no answer', () => {
+      assert.equal(refused?.['code'], 14);
+    });
+  }
   test('our server heard every question, in order', () => {
     assert.deepEqual(errors, []);
     assert.deepEqual(heard, interopCases.map(title));

@@ -205,9 +205,11 @@ describe('curl', { skip: missing }, () => {
       let base: string;
 
       before(async () => {
-        const clientCa = mtls ? [files.ca] : undefined;
         const where = unix ? { path: files.at('http.sock') } : { port: 0 };
-        server = await serve({ ...where, tls: tls ? { ...files.server, clientCa } : undefined }, errors);
+        server = await serve(
+          { ...where, tls: tls ? { ...files.server, ca: mtls ? files.ca : undefined } : undefined },
+          errors,
+        );
         base = unix ? 'http://localhost' : `${tls ? 'https' : 'http'}://127.0.0.1:${String(portOf(server))}`;
       });
       after(() => server.close());
