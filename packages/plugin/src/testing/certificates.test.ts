@@ -26,6 +26,13 @@ describe('createAuthority', () => {
     expect(Date.parse(leaf.validTo)).toBeGreaterThan(Date.now());
   });
 
+  it('lets one sign itself', () => {
+    const leaf = new X509Certificate(authority.issue({ names: ['a'], selfSigned: true }).cert);
+    expect(leaf.issuer).toBe(leaf.subject);
+    expect(leaf.verify(leaf.publicKey)).toBe(true);
+    expect(leaf.verify(root.publicKey)).toBe(false);
+  });
+
   it('issues expired and future ones', () => {
     const expired = new X509Certificate(authority.issue({ names: ['a'], expired: true }).cert);
     expect(Date.parse(expired.validTo)).toBeLessThan(Date.now());

@@ -16,6 +16,8 @@ export interface CertificateRequest {
   readonly expired?: boolean;
   /** True: it becomes valid tomorrow. */
   readonly notYetValid?: boolean;
+  /** True: it is signed by its own key, and no authority answers for it. */
+  readonly selfSigned?: boolean;
 }
 
 /** A certificate authority of a test. */
@@ -47,25 +49,26 @@ export function createAuthority(commonName = 'Sallyport test authority'): Author
     publicKey: KeyObject,
     [from, to]: readonly [number, number],
     extensions: readonly Buffer[],
+    issuer: { readonly name: string; readonly key: KeyObject } = { name: commonName, key: pair.privateKey },
   ): string => {
     const algorithm = sequence(objectId('1.2.840.10045.4.3.2'));
     const body = sequence(
       tagged(0xa0, integer(Buffer.from([2]))),
       integer(serialNumber()),
       algorithm,
-      name(commonName),
+      name(issuer.name),
       sequence(time(from), time(to)),
       name(subject),
       publicKey.export({ type: 'spki', format: 'der' }),
       tagged(0xa3, sequence(...extensions)),
     );
-    const signature = sign('sha256', body, pair.privateKey);
+    const signature = sign('sha256', body, issuer.key);
     return pem('CERTIFICATE', sequence(body, algorithm, bitString(signature)));
   };
   return {
     cert: build(commonName, pair.publicKey, [now - 2 * dayMs, now + 30 * dayMs], isAuthority),
     key: exportKey(pair.privateKey),
-    issue: ({ names, expired = false, notYetValid = false }) => {
+    issue: ({ names, expired = false, notYetValid = false, selfSigned = false }) => {
       const own = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       let validity: [number, number] = [now - dayMs, now + 30 * dayMs];
       if (expired) validity = [now - 2 * dayMs, now - dayMs];
@@ -74,11 +77,13 @@ export function createAuthority(commonName = 'Sallyport test authority'): Author
         extension('2.5.29.19', true, sequence()),
         extension('2.5.29.15', true, tagged(0x03, Buffer.from([7, 0x80]))),
         extension('2.5.29.37', false, sequence(objectId('1.3.6.1.5.5.7.3.1'), objectId('1.3.6.1.5.5.7.3.2'))),
-        extension('2.5.29.35', false, sequence(tagged(0x80, keyId))),
+        ...(selfSigned ? [] : [extension('2.5.29.35', false, sequence(tagged(0x80, keyId)))]),
         extension('2.5.29.17', false, sequence(...names.map(alternativeName))),
       ];
+      const subject = names[0] ?? 'nobody';
+      const issuer = selfSigned ? { name: subject, key: own.privateKey } : undefined;
       return {
-        cert: build(names[0] ?? 'nobody', own.publicKey, validity, extensions),
+        cert: build(subject, own.publicKey, validity, extensions, issuer),
         key: exportKey(own.privateKey),
       };
     },

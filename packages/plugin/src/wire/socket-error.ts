@@ -72,10 +72,7 @@ function explain(endpoint: Endpoint, error: SystemError, place: SocketErrorPlace
       return say(`this process may not connect to ${at} (permission denied)`);
     case 'EMFILE':
     case 'ENFILE':
-      return say(
-        `no connection to ${at} could be opened: too many open files (see ulimit -n)`,
-        'overloaded',
-      );
+      return say(`no connection to ${at} could be opened: too many open files (see ulimit -n)`, 'overloaded');
     case 'ECONNRESET':
     case 'ECONNABORTED':
     case 'EPIPE':
@@ -115,8 +112,13 @@ function explainTls(at: string, error: SystemError): Explanation | undefined {
   if (code === 'CERT_NOT_YET_VALID')
     return say(`the certificate of ${at} is not valid yet (is the clock right?)`);
   if (code === 'CERT_REVOKED') return say(`the certificate of ${at} was revoked`);
+  if (code === 'INVALID_PURPOSE') {
+    return say(`the certificate of ${at} is not one for servers (its key usage does not allow it)`);
+  }
   if (code === 'DEPTH_ZERO_SELF_SIGNED_CERT') {
-    return say(`the certificate of ${at} is self-signed and not trusted; name it with tls.caFile to trust it`);
+    return say(
+      `the certificate of ${at} is self-signed and not trusted; name it with tls.caFile to trust it`,
+    );
   }
   if (unknownIssuer.has(code)) {
     return say(`the certificate of ${at} comes from an unknown CA; name that CA with tls.caFile`);
@@ -129,9 +131,14 @@ function explainTls(at: string, error: SystemError): Explanation | undefined {
     return say(`${at} speaks only a version of TLS that is too old`);
   }
   if (/ALERT_CERTIFICATE_REQUIRED$/.test(code)) {
-    return say(`${at} wants a client certificate; give one with tls.certFile and tls.keyFile`, 'unauthenticated');
+    return say(
+      `${at} wants a client certificate; give one with tls.certFile and tls.keyFile`,
+      'unauthenticated',
+    );
   }
-  if (/ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_\w+|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)$/.test(code)) {
+  if (
+    /ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_\w+|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)$/.test(code)
+  ) {
     return say(
       `${at} does not accept our client certificate, or wants one (tls.certFile, tls.keyFile): ${error.message}`,
       'unauthenticated',
