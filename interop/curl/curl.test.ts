@@ -278,7 +278,9 @@ describe('curl', { skip: missing }, () => {
         });
         test('a body beyond any question is 413', async () => {
           const huge = files.at('huge.json');
-          writeFileSync(huge, `{"service":"${'x'.repeat(20_000_000)}"}`);
+          // One byte beyond 4 MiB over HTTP/2, because curl 7.88 takes an answer in the midst of its question for an error.
+          const bytes = version === '--http1.1' ? 20_000_000 : 4 * 1024 * 1024 + 1;
+          writeFileSync(huge, `{"service":"${'x'.repeat(bytes - 14)}"}`);
           assert.equal((await ask('/admission', ...authorized, '--data-binary', `@${huge}`)).status, 413);
         });
         test('a policy that throws is 500, without its text', async () => {
