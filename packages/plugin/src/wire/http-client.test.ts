@@ -188,6 +188,13 @@ describe('a status other than 200', () => {
     expect(peer.sockets).toHaveLength(1);
   });
 
+  it('names the cure where a plain request met a TLS port', async () => {
+    const body = 'Client sent an HTTP request to an HTTPS server.\n';
+    const error = await failure(ask(`HTTP/1.0 400 Bad Request\r\n\r\n${body}`, 'end'));
+    expect(error).toMatchObject({ code: 'internal', httpStatus: 400 });
+    expect(error.message).toContain('speaks TLS: write https:// in the address');
+  });
+
   it('is not followed when it is a redirect', async () => {
     let isAsked = false;
     const other = await listen(() => (isAsked = true));

@@ -322,9 +322,11 @@ export class HttpConnection {
     }
     const { endpoint } = this.#owner;
     const at = formatAddress(endpoint.connect);
+    // The first call: perhaps not HTTP at all.
+    const hint = this.#calls === 1 && endpoint.tls === undefined ? ' (does it speak TLS?)' : '';
     this.#lose(
       this.#bytesReceived === 0
-        ? new PluginError('unreachable', `${at} closed the connection without an answer`, {
+        ? new PluginError('unreachable', `${at} closed the connection without an answer${hint}`, {
             endpoint: endpoint.url,
           })
         : new PluginError('badReply', `the answer of ${endpoint.url} was cut short`, {

@@ -23,6 +23,11 @@ export function statusError(
   const said = body === undefined ? '' : quotable(body.toString('utf8', 0, 4 * maxQuotedLength));
   const quote = said === '' ? '' : ` (${said})`;
   const { code, advice } = explainStatus(status, headers);
+  // Go's and nginx's words for a plain request on a TLS port.
+  if (status === 400 && endpoint.tls === undefined && /\bHTTPS (server|port)\b/.test(said)) {
+    const message = `${answered}: ${speaksTls(formatAddress(endpoint.connect))}${quote}`;
+    return new PluginError(code, message, { endpoint: endpoint.url, httpStatus: status, headers });
+  }
   return new PluginError(code, `${answered}${advice}${quote}`, {
     endpoint: endpoint.url,
     httpStatus: status,
@@ -54,6 +59,10 @@ function explainStatus(status: number, headers: RawHeaders): { code: PluginError
   return { code: 'internal', advice: '' };
 }
 
+function speaksTls(at: string): string {
+  return `${at} speaks TLS: write https:// in the address, or add the tls setting`;
+}
+
 /** One line of what a stranger sent, fit for a log. */
 function quotable(text: string): string {
   const line = text.replace(/[\0-\x20\x7f-\x9f\u2028\u2029]+/g, ' ').trim();
@@ -66,8 +75,7 @@ export function garbageError(endpoint: Endpoint, start: Buffer, why: string, cau
   const info = { cause, endpoint: endpoint.url };
   // A TLS alert (RFC 8446, section 5.1).
   if (start[0] === 0x15 && start[1] === 0x03 && endpoint.tls === undefined) {
-    const message = `${at} speaks TLS: write https:// in the address, or add the tls setting`;
-    return new PluginError('badReply', message, info);
+    return new PluginError('badReply', speaksTls(at), info);
   }
   // A frame header of HTTP/2: SETTINGS or GOAWAY on stream 0 (RFC 9113, section 4.1).
   const type = start[3];

@@ -32,6 +32,8 @@ export function socketError(endpoint: Endpoint, cause: unknown, place: SocketErr
 interface SystemError {
   readonly code?: string;
   readonly message: string;
+  /** OpenSSL's own words; the message has its file names and line numbers around them. */
+  readonly reason?: string;
   readonly cert?: { readonly subjectaltname?: string; readonly subject?: { readonly CN?: string } };
 }
 
@@ -140,12 +142,12 @@ function explainTls(at: string, error: SystemError): Explanation | undefined {
     /ALERT_(BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_\w+|UNSUPPORTED_CERTIFICATE|ACCESS_DENIED)$/.test(code)
   ) {
     return say(
-      `${at} does not accept our client certificate, or wants one (tls.certFile, tls.keyFile): ${error.message}`,
+      `${at} does not accept our client certificate, or wants one (tls.certFile, tls.keyFile): ${error.reason ?? error.message}`,
       'unauthenticated',
     );
   }
   if (code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_')) {
-    return say(`TLS with ${at} failed: ${error.message}`);
+    return say(`TLS with ${at} failed: ${error.reason ?? error.message}`);
   }
   // What is left are OpenSSL's verification codes, which have no common prefix.
   if (/^[A-Z_]*(CERT|CRL|CA|PATH_LENGTH)[A-Z_]*$/.test(code)) {
