@@ -1,5 +1,6 @@
 // `npm start`: a proxy on :8080 (PORT=… for another port) whose authenticator is a plugin started beside it, and a small
-// origin to fetch from. Everything ends with Ctrl-C.
+// origin to fetch from. Everything ends with Ctrl-C. With --self-test it types the printed commands itself, on a free port,
+// says what came of them, and ends.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import http from 'node:http';
@@ -9,7 +10,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const port = Number(process.env.PORT ?? 8080);
+const selfTest = process.argv.includes('--self-test');
+const port = Number(process.env.PORT ?? (selfTest ? 0 : 8080));
+/** Programs start in about a second; what has not come after this long never will. */
+const selfTestMs = 60_000;
 
 /** Prints why it cannot go on, and ends with everything that was started. */
 function fail(message) {
@@ -115,6 +119,7 @@ async function run() {
     if (open) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+  if (selfTest) return stop((await trySelf(proxyPort, originPort)) ? 0 : 1);
   const proxyUrl = (credentials) => `http://${credentials}@127.0.0.1:${proxyPort}`;
   console.log(`
 The proxy listens on :${proxyPort} and asks examples/plugins/javascript/auth.mjs on 127.0.0.1:${pluginPort} who may use it.
@@ -129,4 +134,64 @@ Each decision is a line below. Change the plugin and start again to change the r
 `);
 }
 
+/** One request through the proxy, in a tunnel or not. Resolves with the status and the body. */
+function ask(proxyPort, target, credentials, tunnel) {
+  return new Promise((resolve, reject) => {
+    const authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
+    const request = http.request({
+      host: '127.0.0.1',
+      port: proxyPort,
+      method: tunnel ? 'CONNECT' : 'GET',
+      path: tunnel ? target : `http://${target}/hello`,
+      headers: { host: target, ...(credentials && { 'proxy-authorization': authorization }) },
+      agent: false,
+      timeout: 10_000,
+    });
+    const read = (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text) => (body += text));
+      response.on('end', () => resolve({ status: response.statusCode, body }));
+    };
+    request.on('connect', (response, socket) => {
+      if (response.statusCode !== 200) {
+        socket.destroy();
+        resolve({ status: response.statusCode, body: '' });
+      } else http.get({ path: '/hello', createConnection: () => socket }, read).on('error', reject);
+    });
+    request.on('response', read).on('error', reject);
+    request.on('timeout', () => request.destroy(new Error('no answer within 10 s')));
+    request.end();
+  });
+}
+
+/** Does what the printed commands do, prints a line for each, and answers whether all went as printed. */
+async function trySelf(proxyPort, originPort) {
+  let passed = 0;
+  let failed = 0;
+  for (const [what, credentials, tunnel, expected] of [
+    ['the right password', 'gost:gost', false, 200],
+    ['the right password, through a tunnel', 'gost:gost', true, 200],
+    ['a wrong password', 'gost:wrong', false, 407],
+    ['a wrong password, through a tunnel', 'gost:wrong', true, 407],
+    ['no password', '', false, 407],
+  ]) {
+    let found;
+    try {
+      const { status, body } = await ask(proxyPort, `127.0.0.1:${originPort}`, credentials, tunnel);
+      found = status === 200 && !body.startsWith('Hello from the origin') ? `200 with ${body}` : `${status}`;
+    } catch (error) {
+      found = error.message;
+    }
+    const good = found === `${expected}`;
+    if (good) passed++;
+    else failed++;
+    console.log(
+      good ? `OK      ${what}: ${expected}` : `FAILED  ${what}: ${expected} expected, ${found} found`,
+    );
+  }
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0;
+}
+
+if (selfTest) setTimeout(() => fail(`not done after ${selfTestMs / 1000} s`), selfTestMs).unref();
 run().catch((error) => fail(error.message));
