@@ -1,28 +1,31 @@
 import { PluginError } from '@sallyport/plugin';
 
 /** Every way in which a connection or request can end badly. `docs/errors.md` lists them; a test holds the two equal. */
-export type ProxyErrorCode =
-  | 'malformedRequest'
-  | 'requestTooLarge'
-  | 'unsupported'
-  | 'handshakeTimeout'
-  | 'clientClosed'
-  | 'wrongCredentials'
-  | 'couldNotAsk'
-  | 'forbidden'
-  | 'noRoute'
-  | 'nameNotFound'
-  | 'dialFailed'
-  | 'dialTimeout'
-  | 'upstreamClosed'
-  | 'upstreamTimeout'
-  | 'badUpstreamReply'
-  | 'idleTimeout'
-  | 'loop'
-  | 'addressInUse'
-  | 'listenFailed'
-  | 'shuttingDown'
-  | 'internal';
+export const proxyErrorCodes = [
+  'malformedRequest',
+  'requestTooLarge',
+  'unsupported',
+  'handshakeTimeout',
+  'clientClosed',
+  'wrongCredentials',
+  'couldNotAsk',
+  'forbidden',
+  'noRoute',
+  'nameNotFound',
+  'dialFailed',
+  'dialTimeout',
+  'upstreamClosed',
+  'upstreamTimeout',
+  'badUpstreamReply',
+  'idleTimeout',
+  'loop',
+  'addressInUse',
+  'listenFailed',
+  'shuttingDown',
+  'internal',
+] as const;
+
+export type ProxyErrorCode = (typeof proxyErrorCodes)[number];
 
 /** Whose fault it is. */
 export type Fault = 'client' | 'upstream' | 'plugin' | 'self';
