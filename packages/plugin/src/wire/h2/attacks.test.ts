@@ -5,8 +5,8 @@ import { clientPreface, flag, frameType, h2Code } from './codes.ts';
 import { HpackEncoder } from './hpack.ts';
 import type { ConnectionEnd } from './connection-options.ts';
 import type { H2Limits } from './limits.ts';
+import type { RawPeer } from './raw-peer.fixture.ts';
 import {
-  RawPeer,
   block,
   connectRaw,
   frame,
