@@ -40,6 +40,7 @@ const drainMs = 30_000;
  * The program. Sets the exit code: 0 ended as asked, 1 something failed while running, 2 wrong flags or configuration.
  * It ends by itself once everything is closed; a second request to end closes everything at once.
  */
+// ts-unused-exports:disable-next-line
 export async function main(argv: readonly string[]): Promise<void> {
   process.exitCode = await run(argv, {
     env: process.env,

@@ -319,9 +319,6 @@ export const gostTypes = {
   ],
 } as const satisfies Record<string, readonly string[]>;
 
-/** What takes the place of a value in GOST's log block. */
-export const gostLogWords = { output: ['stderr', 'stdout', 'none', 'null'] } as const;
-
 /** GOST's flags (gost's main command) that this version does not serve, and what each would do. */
 export const gostFlags: Readonly<Record<string, string>> = {
   L: 'a service as a URL',

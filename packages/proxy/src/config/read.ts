@@ -331,7 +331,7 @@ function isHarmless(word: string): boolean {
 }
 
 /** True for an empty value: `key:`, `~`, `null`. */
-export function isNull(value: Value): boolean {
+function isNull(value: Value): boolean {
   return value.kind === 'scalar' && value.value === null;
 }
 

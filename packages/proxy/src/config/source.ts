@@ -23,11 +23,6 @@ export function formatPlace({ source, offset }: Place): string {
   return `${source.name}:${String(line)}:${String(column)}`;
 }
 
-/** The line of a place in the original text, from 1. */
-export function lineOf({ source, offset }: Place): number {
-  return source.position(offset).line;
-}
-
 /**
  * Prepares a text for the parser. A tab in the indentation of a YAML line is read as indentation to the next multiple of
  * four columns; YAML itself forbids such tabs and GOST refuses the file. In JSON a tab is white space and not mentioned.

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { Http1BodyReader, Http1Error, Http1HeadReader } from '@sallyport/plugin/wire';
 import type { BodyFraming, Http1HeadOf, Http1Side } from '@sallyport/plugin/wire';
 import type { Conn } from '../../core/conn.ts';
@@ -53,12 +54,14 @@ export class MessageReader<Side extends Http1Side> {
           this.rest = this.#heads.rest;
           return head;
         }
-        deadline ??= Date.now() + wait.headMs;
+        deadline ??= performance.now() + wait.headMs;
+        // Looked at here, because a peer that trickles is always a little faster than a timer of no length.
+        if (performance.now() > deadline) throw this.#slow();
       }
       bytes =
         deadline === undefined
           ? await this.#readWithin(wait.idleMs, 'idle', wait.interruption)
-          : await this.#readWithin(Math.max(0, deadline - Date.now()), 'late');
+          : await this.#readWithin(Math.max(0, deadline - performance.now()), 'late');
       if (bytes === null) {
         if (deadline === undefined) return 'ended';
         throw this.#broken('the head was cut short');
