@@ -1,5 +1,5 @@
 import { isIP, isIPv4 } from 'node:net';
-import { domainToASCII } from 'node:url';
+import { domainToASCII, domainToUnicode } from 'node:url';
 import type { Address } from './conn.ts';
 import { ProxyError } from './errors.ts';
 
@@ -58,6 +58,9 @@ function canonicalHost(written: string): string {
   if (name.length > maxNameLength || !/^[a-z\d_-]{1,63}(\.[a-z\d_-]{1,63})*$/.test(name)) {
     throw malformed(written, 'is no host name');
   }
+  // Newer Nodes let an encoded label pass that stands for nothing; rules that speak of names could not see what it is.
+  if (name.includes('xn--') && /(^|\.)xn--/.test(domainToUnicode(name)))
+    throw malformed(written, 'is no host name');
   return name;
 }
 
