@@ -47,8 +47,9 @@ def serve(options):
             step = script[path].pop(0)
             if step.get("hang"):
                 gone = threading.Event()
-                context.add_callback(gone.set)
-                gone.wait()
+                # False: the caller has gone already, and nobody will be told any more.
+                if context.add_callback(gone.set):
+                    gone.wait()
                 say(method=path, gone=True)
                 return reply_type()
             context.set_trailing_metadata(tuple(step.get("trailers", {}).items()))
