@@ -5,16 +5,16 @@ import { dial } from './dial.ts';
 import type { Endpoint } from './endpoint.ts';
 import { ClientCall } from './grpc-client-call.ts';
 import type { CallOwner } from './grpc-client-call.ts';
+import { explainEnd } from './grpc-client-end.ts';
 import { RequestHeads } from './grpc-client-head.ts';
 import { gzipMessage } from './grpc-framing.ts';
 import { grpcStatus } from './grpc.ts';
 import type { GrpcClient, GrpcReply, GrpcRequest, RawHeaders } from './grpc.ts';
-import { h2Code } from './h2/codes.ts';
 import { H2Connection } from './h2/connection.ts';
 import type { ConnectionEnd } from './h2/connection-options.ts';
 import { defaultH2Limits } from './h2/limits.ts';
 import type { StreamFailure } from './h2/stream.ts';
-import { formatAddress, socketError } from './socket-error.ts';
+import { formatAddress } from './socket-error.ts';
 
 /** How a gRPC client is made. */
 export interface GrpcClientOptions {
@@ -240,8 +240,8 @@ class Client implements GrpcClient, CallOwner {
     );
   }
 
-  #unreachable(message: string, cause?: unknown, unsent = true): PluginError {
-    return new PluginError('unreachable', message, { endpoint: this.url, unsent, cause });
+  #unreachable(message: string, cause?: unknown): PluginError {
+    return new PluginError('unreachable', message, { endpoint: this.url, unsent: true, cause });
   }
 
   #connected(socket: ConstructorParameters<typeof H2Connection>[0]): void {
@@ -281,36 +281,11 @@ class Client implements GrpcClient, CallOwner {
     }
     // It never spoke HTTP/2, so this was a failed attempt to connect.
     this.#current = undefined;
-    this.#dialFailed(this.#explainEnd(connection, end, true));
+    this.#dialFailed(explainEnd(this.#endpoint, connection, end, true));
   }
 
   explain(connection: H2Connection, failure: StreamFailure): PluginError {
-    return this.#explainEnd(connection, connection.end ?? failure, failure.isUnprocessed);
-  }
-
-  #explainEnd(connection: H2Connection, end: ConnectionEnd | StreamFailure, unsent: boolean): PluginError {
-    const at = formatAddress(this.#endpoint.connect);
-    if (end.code === h2Code.http11Required && !connection.hasSettings) {
-      // The usual mistakes, and then the setting to change is known.
-      return this.#unreachable(
-        end.message.includes('TLS')
-          ? `${at} speaks TLS: give the plugin a tls setting`
-          : `${at} is an HTTP/1 server, not a gRPC one: set type: http if that is meant`,
-      );
-    }
-    if (end.by === 'peer' && end.cause !== undefined) {
-      return socketError(this.#endpoint, end.cause, { during: 'call', unsent });
-    }
-    if (!connection.hasSettings && end.by !== 'local') {
-      return this.#unreachable(
-        `${at} does not speak HTTP/2, which gRPC needs: ${end.message}`,
-        end.cause,
-        unsent,
-      );
-    }
-    if (end.by === 'peer')
-      return this.#unreachable(`${at} closed the connection during the call`, undefined, unsent);
-    return this.#unreachable(`the connection to ${at} ended: ${end.message}`, end.cause, unsent);
+    return explainEnd(this.#endpoint, connection, connection.end ?? failure, failure.isUnprocessed);
   }
 
   #dialFailed(reason: PluginError): void {

@@ -83,8 +83,8 @@ export class Outbox {
       const to = this.#to;
       if (from === to) return;
       this.#from = to;
-      this.#writtenBytes += to - from;
       socket.write(slab.subarray(from, to));
+      this.#count(to - from);
       // Nothing waits: the system has copied the bytes, so the slab is free. TLS and a full socket keep hold of them.
       if (socket.writableLength === 0) {
         this.#from = 0;
@@ -95,11 +95,20 @@ export class Outbox {
     this.#seal();
     const ready = this.#ready;
     this.#ready = [];
-    this.#writtenBytes += this.#readyBytes;
+    const bytesNow = this.#readyBytes;
     this.#readyBytes = 0;
     socket.cork();
     for (const bytes of ready) socket.write(bytes);
     socket.uncork();
+    this.#count(bytesNow);
+  }
+
+  /**
+   * An error that is there as soon as the write returns means that the system took none of its bytes: the peer had reset
+   * the connection before. Then they may be sent elsewhere.
+   */
+  #count(bytes: number): void {
+    if (this.#socket.errored === null) this.#writtenBytes += bytes;
   }
 
   /** Nothing is written any more; what is inside is dropped. */
