@@ -110,6 +110,7 @@ describe.each(['grpc', 'http'] as const)('a plugin over %s says who may come in'
     const no = JSON.parse(await proxy.line(/says no/)) as Record<string, unknown>;
     expect(no).toMatchObject({ decision: 'no', reason: 'not in the book', username: 'gost' });
     expect(no.msg).toMatch(/^users says no to "gost" \(.*, live, [\d.]+ ms\): not in the book$/);
+    expect(await proxy.stop()).toBe(0);
     const decisions = proxy.lines.filter((line) => line.includes('"decision"'));
     expect(decisions).toHaveLength(6);
     expect(proxy.lines.join('\n')).not.toMatch(/secret|wrong"|Z29zd/);

@@ -198,10 +198,10 @@ async function sendAnswer(
   answers.beginBody(framing);
   const endless = framing.kind === 'chunked' || framing.kind === 'untilClose';
   const chunked = endless && request.version === '1.1';
-  progress.untilClose = endless && !chunked;
+  const untilClose = endless && !chunked;
   // A client that is told no will hardly send the rest of its body, and what it does send must not be taken for a request.
   const refused = answer.status >= 300 && !requests.bodyDone;
-  const keep = keepsAlive(request) && !session.stopping && !progress.untilClose && !refused;
+  const keep = keepsAlive(request) && !session.stopping && !untilClose && !refused;
   const fields = forwardable(answer.headers);
   const length = framing.kind === 'length' ? String(framing.length) : lengthWithoutBody(answer, request);
   if (length !== undefined) fields.push('Content-Length', length);
@@ -209,9 +209,10 @@ async function sendAnswer(
   if (!keep) fields.push('Connection', 'close');
   else if (request.version === '1.0') fields.push('Connection', 'keep-alive');
   const head = encodeHead(answer, fields);
-  progress.status = answer.status;
-  // What has come together goes on together.
+  // What has come together goes on together; and while nothing has gone on, what is wrong can still be told.
   const early = answers.rest.length > 0 ? ((await answers.bodyParts()) ?? []) : [];
+  progress.status = answer.status;
+  progress.untilClose = untilClose;
   await client.write(Buffer.concat([head, encodeParts(early, chunked)]));
   for (const part of early) session.traffic.sent += part.length;
   for (let parts = await answers.bodyParts(); parts !== null; parts = await answers.bodyParts()) {
