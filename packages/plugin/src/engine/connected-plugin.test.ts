@@ -4,15 +4,7 @@ import type { Call, CallEvent, PluginTransport } from '../contract.ts';
 import { ingress } from '../contracts/ingress.ts';
 import { recorder } from '../contracts/recorder.ts';
 import { PluginError } from '../errors.ts';
-import {
-  authAsk,
-  yes,
-  call,
-  connectAuth,
-  connectBypass,
-  ask,
-  outcome,
-} from './connected-plugin.fixture.ts';
+import { authAsk, yes, call, connectAuth, connectBypass, ask, outcome } from './connected-plugin.fixture.ts';
 import { connectOver } from './connected-plugin.ts';
 import { callChannel } from './events.ts';
 import { memoryTransports } from './transports.fixture.ts';
