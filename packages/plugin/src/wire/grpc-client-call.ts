@@ -4,6 +4,7 @@ import type { PluginErrorCode } from '../errors.ts';
 import type { Deadline } from './deadlines.ts';
 import { grpcStatusName, grpcStatusOfReset, pluginErrorCodeOf } from './grpc-codes.ts';
 import { MessageReader, gunzipMessage } from './grpc-framing.ts';
+import type { Waiting } from './grpc-client-queue.ts';
 import { readReplyEnd, readReplyHead, replyError } from './grpc-client-reply.ts';
 import type { ReplyFailure, ReplyHead } from './grpc-client-reply.ts';
 import { grpcStatus } from './grpc.ts';
@@ -27,7 +28,7 @@ export interface CallOwner {
 }
 
 /** One call, from when it is made until its promise is settled. */
-export class ClientCall implements StreamSink, Deadline {
+export class ClientCall implements StreamSink, Deadline, Waiting<ClientCall> {
   readonly request: GrpcRequest;
   readonly #owner: CallOwner;
   readonly #resolve: (reply: GrpcReply) => void;
@@ -42,6 +43,9 @@ export class ClientCall implements StreamSink, Deadline {
   dueMs = Number.POSITIVE_INFINITY;
   previous: Deadline | undefined = undefined;
   next: Deadline | undefined = undefined;
+  isWaiting = false;
+  ahead: ClientCall | undefined = undefined;
+  behind: ClientCall | undefined = undefined;
 
   constructor(
     owner: CallOwner,

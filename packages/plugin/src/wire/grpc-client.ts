@@ -6,6 +6,7 @@ import type { Endpoint } from './endpoint.ts';
 import { ClientCall } from './grpc-client-call.ts';
 import type { CallOwner } from './grpc-client-call.ts';
 import { explainEnd } from './grpc-client-end.ts';
+import { WaitingLine } from './grpc-client-queue.ts';
 import { RequestHeads } from './grpc-client-head.ts';
 import { gzipMessage } from './grpc-framing.ts';
 import { grpcStatus } from './grpc.ts';
@@ -53,7 +54,7 @@ class Client implements GrpcClient, CallOwner {
   readonly maxReplyBytes: number;
   readonly #options: GrpcClientOptions;
   readonly #endpoint: Endpoint;
-  readonly #queue = new Set<ClientCall>();
+  readonly #queue = new WaitingLine<ClientCall>();
   readonly #heads: RequestHeads;
   readonly #connections = new Set<H2Connection>();
   #current: H2Connection | undefined;
@@ -164,7 +165,7 @@ class Client implements GrpcClient, CallOwner {
   #leftMs(call: ClientCall): number | undefined {
     const { timeoutMs } = call.request;
     if (timeoutMs === undefined) return undefined;
-    if (!this.#queue.has(call)) return timeoutMs;
+    if (!call.isWaiting) return timeoutMs;
     return Math.max(1, Math.min(timeoutMs, call.dueMs - performance.now()));
   }
 
@@ -198,7 +199,7 @@ class Client implements GrpcClient, CallOwner {
   }
 
   #pump(): void {
-    for (const call of this.#queue) {
+    for (let call = this.#queue.first; call !== undefined; call = this.#queue.first) {
       const current = this.#current;
       if (current === undefined || !current.canOpen) return;
       this.#begin(call, current);
@@ -270,7 +271,7 @@ class Client implements GrpcClient, CallOwner {
   #forget(connection: H2Connection): void {
     if (this.#current !== connection) return;
     this.#current = undefined;
-    const [first] = this.#queue;
+    const { first } = this.#queue;
     if (first !== undefined) this.#wait(first);
   }
 
@@ -293,7 +294,7 @@ class Client implements GrpcClient, CallOwner {
     this.#failures = Math.min(this.#failures + 1, 16);
     this.#notBeforeMs = performance.now() + pauseMs * (0.5 + Math.random() / 2);
     this.#lastReason = reason;
-    for (const call of [...this.#queue]) {
+    for (const call of this.#queue.list()) {
       const status = reason.code === 'unauthenticated' ? grpcStatus.unauthenticated : grpcStatus.unavailable;
       call.fail(
         reason.code === 'canceled' ? 'unreachable' : reason.code,
@@ -323,7 +324,7 @@ class Client implements GrpcClient, CallOwner {
       (connection) => new Promise<void>((resolve) => connection.socket.once('close', () => resolve())),
     );
     for (const connection of this.#connections) connection.close();
-    for (const call of [...this.#queue]) {
+    for (const call of this.#queue.list()) {
       call.fail('unreachable', grpcStatus.unavailable, 'the client was closed', true);
     }
     await Promise.all(gone);

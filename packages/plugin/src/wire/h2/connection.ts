@@ -188,14 +188,14 @@ export class H2Connection {
       this.#options.streamWindowBytes,
       this.outbox.position,
     );
-    this.streams.open.set(id, stream);
+    this.streams.add(stream);
     return stream;
   }
 
   closeStream(stream: H2Stream): void {
     if (stream.isClosed) return;
     stream.isClosed = true;
-    this.streams.open.delete(stream.id);
+    this.streams.delete(stream);
     this.flow.forget(stream);
     if (this.#isDraining) this.#closeWhenDone();
     else if (this.role === 'client') this.events.ready?.();
@@ -259,7 +259,7 @@ export class H2Connection {
     this.#isDraining = true;
     this.events.draining?.();
     if (this.role === 'client') {
-      for (const stream of [...this.streams.open.values()]) {
+      for (const stream of this.streams.list()) {
         if (stream.id > lastId) {
           this.failStream(stream, {
             by: 'connection',
@@ -375,7 +375,7 @@ export class H2Connection {
     }
     const { writtenBytes } = this.outbox;
     this.outbox.close();
-    for (const stream of [...this.streams.open.values()]) {
+    for (const stream of this.streams.list()) {
       this.failStream(stream, {
         by: 'connection',
         code: end.code,

@@ -56,7 +56,7 @@ export class InboundHeaders {
 
   #onBlock(id: number, ended: boolean, bytes: Buffer, from: number, to: number): void {
     const connection = this.#connection;
-    const stream = connection.streams.open.get(id);
+    const stream = connection.streams.get(id);
     if (stream === undefined) {
       if (connection.role === 'server' && id > connection.streams.lastOfPeer) {
         this.#onRequest(id, ended, bytes, from, to);
@@ -70,25 +70,30 @@ export class InboundHeaders {
     stream.bytesReceived += to - from + 9;
     const isTrailers = stream.hasHeaders;
     const section = this.#reader.read(bytes, from, to, isTrailers ? 'trailers' : 'response');
-    const refuse = (code: number, message: string): void => connection.refuseStream(stream, code, message);
-    if (stream.isRemoteEnded) return refuse(h2Code.streamClosed, 'HEADERS behind the end of the stream');
+    if (stream.isRemoteEnded)
+      return connection.refuseStream(stream, h2Code.streamClosed, 'HEADERS behind the end of the stream');
     if (section.error !== undefined) {
       connection.spend(1, 'malformed headers');
-      return refuse(h2Code.protocolError, section.error);
+      return connection.refuseStream(stream, h2Code.protocolError, section.error);
     }
     if (isTrailers) {
-      if (!ended) return refuse(h2Code.protocolError, 'trailers that do not end the stream');
+      if (!ended)
+        return connection.refuseStream(stream, h2Code.protocolError, 'trailers that do not end the stream');
     } else if (section.fields[1]!.charCodeAt(0) === one) {
       // 1xx: the real answer is still to come (RFC 9113, section 8.1).
       connection.spend(1, 'informational answers');
-      if (ended) refuse(h2Code.protocolError, 'a 1xx answer that ends the stream');
+      if (ended) connection.refuseStream(stream, h2Code.protocolError, 'a 1xx answer that ends the stream');
       return;
     } else {
       stream.hasHeaders = true;
       stream.expectedBytes = section.contentBytes;
     }
     if (isWrongLength(stream, ended)) {
-      return refuse(h2Code.protocolError, 'the body is not as long as content-length says');
+      return connection.refuseStream(
+        stream,
+        h2Code.protocolError,
+        'the body is not as long as content-length says',
+      );
     }
     if (ended) stream.isRemoteEnded = true;
     stream.sink.headers(section.fields, ended);
@@ -103,20 +108,23 @@ export class InboundHeaders {
     }
     streams.lastOfPeer = id;
     const section = this.#reader.read(bytes, from, to, 'request');
-    const refuse = (code: number, cost: number, what: string): void => {
-      connection.control.reset(id, code);
-      if (!ended) streams.rememberReset(id);
-      connection.spend(cost, what);
-    };
     if (section.isTooLarge) {
-      return refuse(h2Code.enhanceYourCalm, limits.maxIdleFrames / 4, 'header lists that are too large');
+      return this.#refuse(
+        id,
+        ended,
+        h2Code.enhanceYourCalm,
+        limits.maxIdleFrames / 4,
+        'header lists that are too large',
+      );
     }
-    if (section.error !== undefined) return refuse(h2Code.protocolError, 10, 'malformed requests');
-    if (connection.isBeyondGoAway(id)) return refuse(h2Code.refusedStream, 1, 'requests behind our GOAWAY');
+    if (section.error !== undefined)
+      return this.#refuse(id, ended, h2Code.protocolError, 10, 'malformed requests');
+    if (connection.isBeyondGoAway(id))
+      return this.#refuse(id, ended, h2Code.refusedStream, 1, 'requests behind our GOAWAY');
     if (streams.size >= limits.maxConcurrentStreams) {
-      return refuse(h2Code.refusedStream, 1, 'requests beyond MAX_CONCURRENT_STREAMS');
+      return this.#refuse(id, ended, h2Code.refusedStream, 1, 'requests beyond MAX_CONCURRENT_STREAMS');
     }
-    if (events.accept === undefined) return refuse(h2Code.refusedStream, 1, 'requests');
+    if (events.accept === undefined) return this.#refuse(id, ended, h2Code.refusedStream, 1, 'requests');
     const stream = connection.makeStream(id, unclaimed);
     stream.hasHeaders = true;
     stream.expectedBytes = section.contentBytes;
@@ -128,6 +136,12 @@ export class InboundHeaders {
     stream.isRemoteEnded = ended;
     stream.sink = events.accept(stream);
     stream.sink.headers(section.fields, ended);
+  }
+
+  #refuse(id: number, ended: boolean, code: number, cost: number, what: string): void {
+    this.#connection.control.reset(id, code);
+    if (!ended) this.#connection.streams.rememberReset(id);
+    this.#connection.spend(cost, what);
   }
 }
 

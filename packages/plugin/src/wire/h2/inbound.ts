@@ -162,7 +162,7 @@ export class Inbound implements FrameSink {
       to -= padding;
     }
     const ended = (flags & flag.endStream) !== 0;
-    const stream = connection.streams.open.get(id);
+    const stream = connection.streams.get(id);
     if (stream === undefined) {
       connection.onLateFrame(id, 'DATA');
       return;
@@ -250,7 +250,7 @@ export class Inbound implements FrameSink {
     this.#hasSettings = true;
     connection.control.settingsAck();
     if (delta !== 0) {
-      for (const stream of connection.streams.open.values()) {
+      for (const stream of connection.streams.list()) {
         stream.sendWindow += delta;
         if (stream.sendWindow > maxWindowBytes) {
           throw new H2Error(h2Code.flowControlError, 'SETTINGS_INITIAL_WINDOW_SIZE overflows a window');
@@ -302,7 +302,7 @@ export class Inbound implements FrameSink {
   #known(id: number, what: string): H2Stream | undefined {
     const connection = this.#connection;
     if (id === 0) throw new H2Error(h2Code.protocolError, `${what} on stream 0`);
-    const stream = connection.streams.open.get(id);
+    const stream = connection.streams.get(id);
     if (stream !== undefined) return stream;
     if (connection.streams.isIdle(id)) {
       throw new H2Error(h2Code.protocolError, `${what} on a stream that was never opened`);

@@ -143,7 +143,7 @@ export class Liveness {
 
   #watchRequests(): void {
     const { streams, limits, budget } = this.#connection;
-    for (const stream of [...streams.open.values()]) {
+    for (const stream of streams.list()) {
       if (stream.isRemoteEnded) continue;
       stream.ageSeconds++;
       if (stream.ageSeconds * 1000 > limits.requestTimeoutMs) {

@@ -50,6 +50,8 @@ export class H2Stream {
   bytesReceived = 0;
   /** Where in the connection's output the stream began. */
   readonly position: number;
+  /** The next stream of the same place in the connection's table. */
+  nextInTable: H2Stream | undefined;
   /** Whole seconds since the stream was opened, as the connection's clock counts them. */
   ageSeconds = 0;
 
