@@ -106,6 +106,18 @@ describe('a Conn over a socket', () => {
     expect(await failed).toBe('broken');
   });
 
+  test('a reset right after an end closes the connection, whatever still waits to be sent', async () => {
+    for (const bytes of [0, 1, 32 << 20]) {
+      const { conn, peer } = await pair();
+      peer.pause();
+      void conn.write(Buffer.alloc(bytes)).catch(() => undefined);
+      void conn.end();
+      conn.reset();
+      await conn.closed;
+      await conn.end();
+    }
+  });
+
   test('a second reader is a mistake that is told', async () => {
     const { conn, peer } = await pair();
     const first = conn.read();

@@ -135,7 +135,10 @@ class SocketConn implements Conn {
     this.#queuedBytes = 0;
     if (this.#socket.destroyed) return;
     this.#fail(undefined);
-    this.#socket.resetAndDestroy();
+    // The system refuses to reset a socket that is just being shut down, and Node then never closes it. Everything that was
+    // written has been sent by then (see `end`), so that a plain close tells the peer nothing wrong.
+    if (this.#socket.writableEnded && !this.#socket.writableFinished) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   get stream(): Duplex {
