@@ -1,5 +1,5 @@
 /**
- * The layer rule of the house (docs/architecture.md): who may import whom. `npm run check` fails on any other arrow.
+ * The layer rule of the house (CONTRIBUTING.md): who may import whom. `npm run check` fails on any other arrow.
  */
 const proxy = 'packages/proxy/src';
 const tests = '\\.(test|fixture)\\.ts$';
