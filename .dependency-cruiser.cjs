@@ -39,12 +39,18 @@ module.exports = {
       { path: `^${proxy}/core`, pathNot: tests },
       { path: `^${proxy}/(transports|protocols|policies|chain|config|log|modules|cli)` },
     ),
+    never(
+      'schema-knows-no-module',
+      'How a text is read knows nothing of what it configures.',
+      { path: `^${proxy}/schema`, pathNot: tests },
+      { path: `^${proxy}/(?!schema/)` },
+    ),
     ...['transports', 'protocols', 'policies', 'chain'].map((layer) =>
       never(
         `${layer}-import-only-below`,
         'What a module needs of another kind of module reaches it as a Way, a Session or a value from modules.ts.',
         { path: `^${proxy}/${layer}/`, pathNot: tests },
-        { path: `^${proxy}/(?!${layer}/|core/|wire/)` },
+        { path: `^${proxy}/(?!${layer}/|core/|wire/|schema/)` },
       ),
     ),
     ...['transports', 'protocols', 'policies'].map((layer) =>

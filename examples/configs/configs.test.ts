@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../packages/proxy/src/config/load.ts';
-import { formatFindings } from '../../packages/proxy/src/config/report.ts';
+import { formatFindings } from '../../packages/proxy/src/schema/report.ts';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 

@@ -8,8 +8,8 @@ import { explain, withAdvice } from './advice.ts';
 import type { AuthMethods, ConnectedPlugin, Parts, RunningService } from './parts.ts';
 import type { Config } from './references.ts';
 import type { AutherConfig, PluginConfig, ServiceConfig, TlsConfig } from './schema.ts';
-import { formatPlace } from './source.ts';
-import type { Place } from './source.ts';
+import { formatPlace } from '../schema/source.ts';
+import type { Place } from '../schema/source.ts';
 
 /** What runs. Whoever built it ends it, with `stop` and then `close`. */
 export interface Graph {

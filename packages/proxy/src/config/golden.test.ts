@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { loadText } from './load.ts';
-import { formatFindings } from './report.ts';
+import { formatFindings } from '../schema/report.ts';
 
 // Each file: a configuration, a line of dashes, and what loading it says: warnings, then errors, or else the result as
 // JSON. UPDATE_GOLDEN=1 rewrites the second half; read what changed before you commit it.

@@ -5,8 +5,8 @@ import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig, loadText } from './load.ts';
-import { formatFindings } from './report.ts';
-import type { Report } from './report.ts';
+import { formatFindings } from '../schema/report.ts';
+import type { Report } from '../schema/report.ts';
 
 let folder: string;
 beforeAll(async () => {

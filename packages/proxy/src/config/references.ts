@@ -1,7 +1,7 @@
-import { didYouMean } from './nearest.ts';
-import type { Report } from './report.ts';
-import { formatPlace } from './source.ts';
-import type { Place } from './source.ts';
+import { didYouMean } from '../schema/nearest.ts';
+import type { Report } from '../schema/report.ts';
+import { formatPlace } from '../schema/source.ts';
+import type { Place } from '../schema/source.ts';
 import type { AutherConfig, FileConfig, LogConfig, ServiceConfig } from './schema.ts';
 
 /** All files together: lists one after the other, and of `log` the last, as GOST merges them. */

@@ -15,8 +15,8 @@ import {
   whole,
   word,
   wrongType,
-} from './read.ts';
-import type { Reader } from './read.ts';
+} from '../schema/read.ts';
+import type { Reader } from '../schema/read.ts';
 
 /** What a reader answers. */
 type Of<R> = R extends Reader<infer T> ? T : never;

@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { TlsSettings } from '@sallyport/plugin/wire';
-import type { Report } from './report.ts';
+import type { Report } from '../schema/report.ts';
 import type { TlsConfig } from './schema.ts';
 import { systemReason } from './system-reason.ts';
 
