@@ -6,7 +6,7 @@ import { gostVariables } from './config/gost-names.ts';
 import { loadConfig } from './config/load.ts';
 import type { Loaded } from './config/load.ts';
 import type { Parts } from './config/parts.ts';
-import { formatFinding, formatFindings } from './config/report.ts';
+import { formatFinding, formatFindings } from './schema/report.ts';
 import { findConfig } from './config/search.ts';
 import { systemReason } from './config/system-reason.ts';
 import { ProxyError } from './core/errors.ts';

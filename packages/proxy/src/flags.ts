@@ -1,5 +1,5 @@
 import { gostFlags } from './config/gost-names.ts';
-import { didYouMean } from './config/nearest.ts';
+import { didYouMean } from './schema/nearest.ts';
 
 /** What the command line asks for. */
 export interface Flags {
