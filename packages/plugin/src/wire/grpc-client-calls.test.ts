@@ -85,7 +85,7 @@ describe('a call is sent once more', () => {
     }
   });
 
-  test('when the numbers of streams run out, on the next connection', async () => {
+  test('over another connection after a GOAWAY that names no stream', async () => {
     const port = await serve((peer, number) => {
       answering((id) => reply(id, `${number}`))(peer);
       if (number === 0) peer.send(frame(frameType.goAway, 0, 0, uint32(0x7fff_ffff, 0)));
@@ -223,6 +223,9 @@ describe('a client', () => {
         code: 'internal',
         unsent: true,
       });
+    }
+    for (const path of ['/ü', 'a', '/a b', '/a\n']) {
+      expect(await failure(client.call({ ...ask, path }))).toMatchObject({ code: 'internal', unsent: true });
     }
     expect((await client.call(ask)).message.toString()).toBe('x');
   });

@@ -19,7 +19,13 @@ export class RequestHeads {
   readonly #before: RawHeaders;
   readonly #heads = new Map<string, RequestHead>();
 
+  /** Throws a TypeError for an authority or user agent that cannot be sent. */
   constructor(scheme: 'http' | 'https', authority: string, userAgent: string) {
+    for (const text of [authority, userAgent]) {
+      if (!/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(text)) {
+        throw new TypeError(`${JSON.stringify(text)} cannot be sent as a header`);
+      }
+    }
     this.#before = [':method', 'POST', ':scheme', scheme, ':authority', authority, ':path'];
     this.#own = [
       'te',
@@ -33,7 +39,7 @@ export class RequestHeads {
     ];
   }
 
-  /** The headers of a call that has `timeoutMs` left. Throws an Error for metadata that cannot be sent. */
+  /** The headers of a call that has `timeoutMs` left. Throws an Error for a path or metadata that cannot be sent. */
   of(request: GrpcRequest, timeoutMs: number | undefined): RawHeaders {
     const { path, metadata, gzip = false } = request;
     const known = this.#heads.get(path);
@@ -45,6 +51,8 @@ export class RequestHeads {
     ) {
       return known.headers;
     }
+    if (!/^\/[\x21-\x7e]*$/.test(path))
+      throw new Error(`the path ${JSON.stringify(path)} is no gRPC method's`);
     const problem = metadata === undefined ? undefined : findMetadataError(metadata);
     if (problem !== undefined) throw new Error(`the call's metadata cannot be sent: ${problem}`);
     const headers = [...this.#before, path, ...this.#own];

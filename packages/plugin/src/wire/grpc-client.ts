@@ -45,6 +45,8 @@ const backoffMaxMs = 500;
  *
  * A call that finds no connection waits for one, at most until its deadline. After a failed attempt the next one waits 20
  * to 500 ms, growing, with jitter; a call whose deadline is sooner fails at once with the reason of the last attempt.
+ *
+ * Throws a TypeError where the endpoint's authority, or `userAgent`, is empty or has characters that no header can have.
  */
 export function createGrpcClient(options: GrpcClientOptions): GrpcClient {
   return new Client(options);

@@ -128,8 +128,14 @@ export function errorSections(
   return { headers: [...own, ...headers], trailers: end };
 }
 
-/** The header section of an HTTP answer. Fields that cannot be sent, or belong to HTTP/1, are left out. */
+/**
+ * The header section of an HTTP answer. Fields that cannot be sent, or belong to HTTP/1, are left out. Throws a RangeError
+ * for a status that is none.
+ */
 export function httpReplyFields(reply: HttpServedReply, bodyBytes: number): RawHeaders {
+  if (!Number.isInteger(reply.status) || reply.status < 200 || reply.status > 599) {
+    throw new RangeError(`${reply.status} is no final HTTP status`);
+  }
   const fields = [':status', String(reply.status)];
   const headers = reply.headers ?? [];
   for (let i = 0; i + 1 < headers.length; i += 2) {

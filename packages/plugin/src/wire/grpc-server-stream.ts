@@ -220,7 +220,7 @@ export class ServedStream implements StreamSink, Deadline, GrpcServedCall {
       fail(error);
       return;
     }
-    if (result instanceof Promise) {
+    if (isPromise(result)) {
       result.then(
         (reply) => {
           served.running--;
@@ -241,21 +241,20 @@ export class ServedStream implements StreamSink, Deadline, GrpcServedCall {
     if (this.#isAnswered || this.#isGone) return;
     const head = this.#head!;
     let sections: ReturnType<typeof okSections>;
+    let message: Uint8Array;
     try {
       sections = okSections(head, reply.headers, reply.trailers);
+      // A handler may be plain JavaScript; what it got wrong must not reach the connection.
+      if (!(reply.message instanceof Uint8Array))
+        throw new TypeError('the message of an answer is no Uint8Array');
+      message = head.repliesGzip ? gzipMessage(reply.message) : reply.message;
     } catch (error) {
       this.#fail(error);
       return;
     }
     this.#settle();
-    const { message } = reply;
     this.#connection.sendHeaders(this.#stream, sections.headers, false);
-    this.#connection.sendBody(
-      this.#stream,
-      head.repliesGzip ? 1 : 0,
-      head.repliesGzip ? gzipMessage(message) : message,
-      sections.trailers,
-    );
+    this.#connection.sendBody(this.#stream, head.repliesGzip ? 1 : 0, message, sections.trailers);
   }
 
   /** Sends a {@link GrpcStatus} as it is; anything else is INTERNAL, and its text stays here. */
@@ -295,10 +294,23 @@ export class ServedStream implements StreamSink, Deadline, GrpcServedCall {
 
   #answerHttp(reply: HttpServedReply): void {
     if (this.#isAnswered || this.#isGone) return;
+    let body: Buffer;
+    let fields: RawHeaders;
+    try {
+      body = Buffer.from(reply.body, 'utf8');
+      fields = httpReplyFields(reply, body.length);
+    } catch {
+      // What the handler returned is no answer, which is as if it had failed.
+      body = empty;
+      fields = httpReplyFields({ status: 500, body: '' }, 0);
+    }
     this.#settle();
-    const body = Buffer.from(reply.body, 'utf8');
     const hasBody = body.length > 0 && this.#head!.verb !== 'HEAD';
-    this.#connection.sendHeaders(this.#stream, httpReplyFields(reply, body.length), !hasBody);
+    this.#connection.sendHeaders(this.#stream, fields, !hasBody);
     if (hasBody) this.#connection.sendBody(this.#stream, -1, body);
   }
+}
+
+function isPromise<Value>(value: Value | Promise<Value>): value is Promise<Value> {
+  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }

@@ -133,6 +133,16 @@ describe('an answer', () => {
     }
   });
 
+  test('that is none, as plain JavaScript may give, is INTERNAL, and the connection lives', async () => {
+    const wrong = [undefined, null, {}, { message: 'text' }, { message: Buffer.alloc(0), trailers: 5 }];
+    for (const value of wrong) {
+      for (const grpc of [() => value, () => Promise.resolve(value)]) {
+        const peer = await connect({ grpc: grpc as unknown as GrpcHandler });
+        expect((await call(peer, [], message('a'))).end['grpc-status']).toBe('13');
+      }
+    }
+  });
+
   test('of a status keeps its words and details whatever they are', async () => {
     const grpc: GrpcHandler = () => {
       throw new GrpcStatus(5, ' 100% Ünïcode\n ', {
@@ -279,6 +289,10 @@ describe('HTTP over the same connection', () => {
     );
     const broken = await ask(port, { ':method': 'DELETE', ':path': '/' });
     expect([broken.headers[':status'], broken.body]).toEqual([500, '']);
+    for (const wrong of [undefined, { status: 99, body: '' }, { status: 200 }]) {
+      const { port: at } = await listen({ http: (() => Promise.resolve(wrong)) as unknown as HttpHandler });
+      expect((await ask(at, { ':method': 'GET', ':path': '/' })).headers[':status']).toBe(500);
+    }
     const head = await ask(port, { ':method': 'HEAD', ':path': '/' });
     expect([head.headers['content-length'], head.body]).toEqual(['5', '']);
   });

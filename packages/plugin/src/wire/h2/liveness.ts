@@ -97,7 +97,9 @@ export class Liveness {
     if (connection.end === undefined) this.#watchWriting();
     if (connection.end === undefined && connection.role === 'server') this.#watchRequests();
     if (connection.end === undefined) this.#watchPeer();
-    if (connection.end === undefined && this.#isNeeded()) this.#start();
+    if (connection.end !== undefined) return;
+    if (this.#isNeeded()) this.#start();
+    else connection.outbox.rest();
   }
 
   #isNeeded(): boolean {

@@ -4,14 +4,20 @@ const slabBytes = 32 * 1024;
 // Copying into the slab beats a buffer of its own in the socket's list up to about this size.
 const copyUpToBytes = 4096;
 
+// Slabs that no outbox is using. A connection holds one only from its first frame of a turn until the system has taken the
+// bytes, so a thousand idle connections hold none.
+const free: Buffer[] = [];
+const maxFree = 16;
+const noSlab = Buffer.alloc(0);
+
 /**
  * Collects the bytes of all frames that are made in one turn of the event loop and hands them to the socket in one
- * write. Small frames are written straight into one slab, which is used again as soon as the system has taken its bytes.
+ * write. Small frames are written straight into a slab, which is given back as soon as the system has taken its bytes.
  */
 export class Outbox {
   readonly #socket: net.Socket;
   /** Where {@link reserve} made room; to be written at once, before anything else of this outbox is called. */
-  slab: Buffer = Buffer.allocUnsafeSlow(slabBytes);
+  slab: Buffer = noSlab;
   #from = 0;
   #to = 0;
   #ready: Buffer[] = [];
@@ -85,11 +91,7 @@ export class Outbox {
       this.#from = to;
       socket.write(slab.subarray(from, to));
       this.#count(to - from);
-      // Nothing waits: the system has copied the bytes, so the slab is free. TLS and a full socket keep hold of them.
-      if (socket.writableLength === 0) {
-        this.#from = 0;
-        this.#to = 0;
-      }
+      this.rest();
       return;
     }
     this.#seal();
@@ -101,6 +103,16 @@ export class Outbox {
     for (const bytes of ready) socket.write(bytes);
     socket.uncork();
     this.#count(bytesNow);
+    this.rest();
+  }
+
+  /** Gives the slab back if nobody needs it: not us, and not the socket, as TLS and a full socket keep hold of the bytes. */
+  rest(): void {
+    if (this.#from !== this.#to || this.#readyBytes > 0 || this.#socket.writableLength > 0) return;
+    if (this.slab.length === slabBytes && free.length < maxFree) free.push(this.slab);
+    this.slab = noSlab;
+    this.#from = 0;
+    this.#to = 0;
   }
 
   /**
@@ -125,6 +137,8 @@ export class Outbox {
   #discard(): void {
     this.#ready = [];
     this.#readyBytes = 0;
+    // Not given back: the socket may still have hold of it.
+    this.slab = noSlab;
     this.#from = 0;
     this.#to = 0;
   }
@@ -138,7 +152,8 @@ export class Outbox {
 
   #newSlab(bytes: number): void {
     this.#seal();
-    this.slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, bytes));
+    this.slab =
+      bytes <= slabBytes ? (free.pop() ?? Buffer.allocUnsafeSlow(slabBytes)) : Buffer.allocUnsafeSlow(bytes);
     this.#from = 0;
     this.#to = 0;
   }
