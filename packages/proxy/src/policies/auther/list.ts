@@ -1,13 +1,14 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Policy } from '@sallyport/plugin';
-import type { AuthMethods, Credentials } from '../../core/session.ts';
+import { tellLocal } from '../../core/local-event.ts';
+import type { PolicyOf } from '../../core/policies.ts';
+import type { Credentials } from '../../core/session.ts';
 
 /**
  * The auther whose users stand in the configuration; of two entries with one name the later counts, as in GOST. A user's id
  * is the name. How long it takes tells nothing of what was right: digests of equal length are compared, also for a name
  * that nobody has. Empty names and passwords are an error, where GOST lets everybody in: throws TypeError.
  */
-export function listAuther(users: readonly Credentials[]): Policy<AuthMethods> {
+export function listAuther(users: readonly Credentials[]): PolicyOf<'auth'> {
   const key = randomBytes(32);
   const digest = (text: string) => createHmac('sha256', key).update(text).digest();
   // Nobody's password: the digest of nothing that could be said.
@@ -18,24 +19,11 @@ export function listAuther(users: readonly Credentials[]): Policy<AuthMethods> {
     passwords.set(username, digest(password));
   }
   return {
-    authenticate({ username, password }, { session, observe }) {
+    authenticate({ username, password }, call) {
       const known = passwords.get(username);
       const ok = timingSafeEqual(digest(password), known ?? nobody) && known !== undefined;
-      observe?.({
-        module: 'auth',
-        method: 'authenticate',
-        name: undefined,
-        endpoint: 'the configuration',
-        transport: 'local',
-        session,
-        outcome: 'ok',
-        source: 'live',
-        ms: 0,
-        bytesSent: 0,
-        bytesReceived: 0,
-        reason: ok ? undefined : known === undefined ? 'no such user' : 'wrong password',
-        error: undefined,
-      });
+      const reason = ok ? undefined : known === undefined ? 'no such user' : 'wrong password';
+      tellLocal(call, 'auth', 'authenticate', reason);
       return { ok, user: ok ? username : '' };
     },
   };
