@@ -1,0 +1,3 @@
+export { bypassFields } from './fields.ts';
+export { listBypass } from './list.ts';
+export type { ListBypass, ListBypassOptions } from './list.ts';

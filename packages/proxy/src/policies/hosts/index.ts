@@ -1,0 +1,3 @@
+export { hostsFields } from './fields.ts';
+export { listHosts } from './list.ts';
+export type { HostMapping } from './list.ts';

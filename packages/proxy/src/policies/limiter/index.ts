@@ -1,0 +1,2 @@
+export { limiterFields } from './fields.ts';
+export { listLimiter } from './list.ts';

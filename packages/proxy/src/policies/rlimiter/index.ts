@@ -1,0 +1,3 @@
+export { rateLimiterFields } from './fields.ts';
+export { createRateLimiter } from './list.ts';
+export type { ListRateLimiter, RateLimits } from './list.ts';
