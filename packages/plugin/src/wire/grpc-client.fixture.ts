@@ -3,8 +3,10 @@ import { PluginError } from '../errors.ts';
 import { createGrpcClient } from './grpc-client.ts';
 import type { GrpcClientOptions } from './grpc-client.ts';
 import type { GrpcClient, GrpcRequest } from './grpc.ts';
-import { flag, frameType } from './h2/codes.ts';
-import { RawPeer, block, frame, listenRaw, settings, uint32 } from './h2/raw-peer.fixture.ts';
+import { frameType } from './h2/codes.ts';
+import { RawPeer, listenRaw, settings } from './h2/raw-peer.fixture.ts';
+
+export { compressed, data, grpcFields as grpc, headers, trailers } from '../testing/raw-h2.ts';
 
 /** What is to be closed after the test, last first. */
 export const opened: (() => Promise<unknown>)[] = [];
@@ -63,14 +65,3 @@ export async function failure(promise: Promise<unknown>): Promise<PluginError> {
   expect((error as PluginError).grpcStatus).toBeTypeOf('number');
   return error as PluginError;
 }
-
-/** The frames of answers. */
-export const headers = (id: number, ...fields: string[]): Buffer =>
-  frame(frameType.headers, flag.endHeaders, id, block(...fields));
-export const trailers = (id: number, ...fields: string[]): Buffer =>
-  frame(frameType.headers, flag.endHeaders | flag.endStream, id, block(...fields));
-export const data = (id: number, bytes: Uint8Array, flags = 0): Buffer =>
-  frame(frameType.data, flags, id, bytes);
-export const grpc = [':status', '200', 'content-type', 'application/grpc'];
-export const compressed = (bytes: Uint8Array): Buffer =>
-  Buffer.concat([Buffer.from([1]), uint32(bytes.length), bytes]);
