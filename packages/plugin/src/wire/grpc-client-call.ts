@@ -154,12 +154,14 @@ export class ClientCall implements StreamSink, Deadline, Waiting<ClientCall> {
     const connection = this.#connection!;
     this.#stream = undefined;
     this.#connection = undefined;
-    if (failure.isUnprocessed && !this.#isSecondTry && this.#head === undefined) {
+    // A server that has begun to answer has acted on the call, whatever it says now.
+    const isUnprocessed = failure.isUnprocessed && this.#head === undefined;
+    if (isUnprocessed && !this.#isSecondTry) {
       this.#isSecondTry = true;
       if (this.#owner.again(this)) return;
     }
     if (failure.by === 'connection') {
-      const { code, message, unsent } = this.#owner.explain(connection, failure);
+      const { code, message, unsent } = this.#owner.explain(connection, { ...failure, isUnprocessed });
       const status = code === 'unauthenticated' ? grpcStatus.unauthenticated : grpcStatus.unavailable;
       this.fail(code, status, message, unsent, failure.cause);
       return;
@@ -172,7 +174,7 @@ export class ClientCall implements StreamSink, Deadline, Waiting<ClientCall> {
       this.fail('badReply', status, `the answer is no HTTP/2: ${failure.message}`, false);
     } else {
       const message = `the plugin reset the call: ${h2CodeName(failure.code)} (${grpcStatusName(status)})`;
-      this.fail(pluginErrorCodeOf(status), status, message, failure.isUnprocessed);
+      this.fail(pluginErrorCodeOf(status), status, message, isUnprocessed);
     }
   }
 

@@ -193,6 +193,26 @@ describe('an answer that is none:', () => {
       (id) => frame(3, 0, id, uint32(h2Code.enhanceYourCalm)),
     ],
     [
+      'RST_STREAM REFUSED_STREAM behind the head, when it has been acted on',
+      { code: 'unreachable', grpcStatus: 14 },
+      (id) => Buffer.concat([headers(id, ...grpc), frame(3, 0, id, uint32(h2Code.refusedStream))]),
+    ],
+    [
+      'GOAWAY below the call behind the head, when it has been acted on',
+      { code: 'unreachable', grpcStatus: 14 },
+      (id) => Buffer.concat([headers(id, ...grpc), frame(7, 0, 0, uint32(0, 0))]),
+    ],
+    [
+      'two statuses, the first of them OK',
+      { code: 'badReply', grpcStatus: 2 },
+      (id) =>
+        Buffer.concat([
+          headers(id, ...grpc),
+          data(id, message('a')),
+          trailers(id, 'grpc-status', '0', 'grpc-status', '7'),
+        ]),
+    ],
+    [
       'UNAVAILABLE',
       { code: 'unreachable', grpcStatus: 14 },
       (id) => trailers(id, ...grpc, 'grpc-status', '14'),

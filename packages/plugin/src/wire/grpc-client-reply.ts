@@ -112,6 +112,10 @@ function findEndFailure(fields: RawHeaders, isHead: boolean): ReplyFailure | und
     const what = value === undefined ? 'has no grpc-status' : `has the grpc-status ${quote(value)}`;
     return { code: 'badReply', message: `the answer ${what}`, grpcStatus: grpcStatus.unknown };
   }
+  if (hasAnother(fields, 'grpc-status', value!)) {
+    // Which of them is meant would be a guess.
+    return { code: 'badReply', message: 'the answer has two statuses', grpcStatus: grpcStatus.unknown };
+  }
   if (status === 0) return undefined;
   const text = decodeGrpcMessage(fieldValue(fields, 'grpc-message') ?? '');
   const details = fieldValue(fields, 'grpc-status-details-bin');
@@ -121,6 +125,11 @@ function findEndFailure(fields: RawHeaders, isHead: boolean): ReplyFailure | und
     grpcStatus: status,
     details: details === undefined ? undefined : Buffer.from(details, 'base64'),
   };
+}
+
+function hasAnother(fields: RawHeaders, name: string, value: string): boolean {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name && fields[i + 1] !== value) return true;
+  return false;
 }
 
 function quote(value: string): string {
