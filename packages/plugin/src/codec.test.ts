@@ -120,7 +120,15 @@ describe('hop', () => {
   const codec = createMethodCodec(hop, 'select');
   const ask = { network: '', target: '', host: '', path: '', user: '', client: '' };
 
-  it.each(['', 'null', '{}', '{"name":"n"}', '{"addr":""}', '{"addr":null}'])(
+  it('no node is no bytes over gRPC, and over HTTP that is no answer: it looks like one that was cut short', () => {
+    const grpc = encodeMessage(hop.methods.select.reply, { node: Buffer.alloc(0) });
+    expect(codec.grpc.decodeAnswer(grpc, ask)).toBeUndefined();
+    expect(() => codec.http.decodeAnswer(Buffer.alloc(0), ask)).toThrow(
+      expect.objectContaining({ name: 'PluginError', code: 'badReply' }) as Error,
+    );
+  });
+
+  it.each(['null', '{}', '{"name":"n"}', '{"addr":""}', '{"addr":null}'])(
     'no node is %j over both',
     (text) => {
       const grpc = encodeMessage(hop.methods.select.reply, { node: Buffer.from(text) });

@@ -119,7 +119,11 @@ function httpReplyCodec(type: MessageType<object>, rule: HttpRule): HttpReplyCod
     const key = rule.replyBody;
     return {
       encode: (reply) => Buffer.from((reply as Record<string, Uint8Array>)[key]!).toString('utf8'),
-      decode: (body) => ({ ...decodeMessage(type, Buffer.alloc(0)), [key]: body }),
+      decode: (body) => {
+        // gRPC says so by no bytes, and there a message that is cut short is noticed. Here it would look the same.
+        if (body.length === 0) throw new PluginError('badReply', 'the answer is empty where JSON belongs');
+        return { ...decodeMessage(type, Buffer.alloc(0)), [key]: body };
+      },
     };
   }
   if (rule.statusOnly) return { encode: write, decode: () => decodeMessage(type, Buffer.alloc(0)) };
