@@ -1,4 +1,4 @@
-import type { AnswerOf, AskOf, Contract, Int64, Methods } from '../contract.ts';
+import type { AnyMethod, AnswerOf, AskOf, Contract, Int64, Methods } from '../contract.ts';
 import { decodeMessage, encodeMessage } from '../wire/proto.ts';
 import type { Field, MessageType } from '../wire/proto.ts';
 import { knownText, knownValue } from './sample-values.ts';
@@ -122,19 +122,17 @@ export function samplesOf<M extends Methods, K extends keyof M & string>(
   contract: Contract<M>,
   name: K,
 ): readonly Sample<AskOf<M[K]>, AnswerOf<M[K]>>[] {
-  const { request: requestType, reply: replyType, wire, http } = contract.methods[name]!;
+  const method: AnyMethod = contract.methods[name]!;
+  const { request: requestType, reply: replyType, http } = method;
   const samples: Sample<AskOf<M[K]>, AnswerOf<M[K]>>[] = [];
   const seen = new Set<string>();
   const add = (sample: string, request: object, reply: object): void => {
-    // Over the wire and back, so that values are exactly those that a decoder makes.
     const asked = encodeMessage(requestType, request);
     const answered = encodeMessage(replyType, reply);
     const key = `${Buffer.from(asked).toString('base64')} ${Buffer.from(answered).toString('base64')}`;
     if (seen.has(key)) return;
     seen.add(key);
-    const ask = wire.ask(decodeMessage(requestType, asked)) as AskOf<M[K]>;
-    const answer = wire.answer(decodeMessage(replyType, answered), ask) as AnswerOf<M[K]>;
-    samples.push({ name: sample, ask, answer });
+    samples.push(sampleOf(method, sample, asked, answered) as Sample<AskOf<M[K]>, AnswerOf<M[K]>>);
   };
   const request = (kind: SampleKind, only?: string): object =>
     messageOf(requestType, { kind, index: 0, isQuery: http.verb === 'GET' }, only);
@@ -151,5 +149,19 @@ export function samplesOf<M extends Methods, K extends keyof M & string>(
 
 /** The sample with every field filled; what is said where any good question or answer will do. */
 export function typicalSample(contract: Contract, name: string): Sample {
-  return samplesOf(contract, name).find((sample) => sample.name === 'every field')!;
+  const { request, reply, http } = contract.methods[name]!;
+  const kind = 'every field';
+  return sampleOf(
+    contract.methods[name]!,
+    kind,
+    encodeMessage(request, messageOf(request, { kind, index: 0, isQuery: http.verb === 'GET' })),
+    encodeMessage(reply, messageOf(reply, { kind, index: 0, isQuery: false })),
+  );
+}
+
+/** A sample of two messages. They come from the wire, so that values are exactly those that a decoder makes. */
+function sampleOf(method: AnyMethod, name: string, asked: Uint8Array, answered: Uint8Array): Sample {
+  const { request, reply, wire } = method;
+  const ask: unknown = wire.ask(decodeMessage(request, asked));
+  return { name, ask, answer: wire.answer(decodeMessage(reply, answered), ask) as unknown };
 }

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { connectPlugin } from '../client.ts';
 import type { AnyMethod, Call, Contract, Methods, PluginTransport } from '../contract.ts';
 import type { ConnectPluginOptions } from '../engine/connected-plugin.ts';
-import { PluginError } from '../errors.ts';
 import type { TlsSettings } from '../wire/endpoint.ts';
 import type { ConformanceCase } from './conformance-case.ts';
 import type { EchoPlugin } from './echo-plugin.ts';
+import { expectFailure } from './expect-failure.ts';
 import { samplesOf, typicalSample } from './samples.ts';
 import type { Sample } from './samples.ts';
 import { grpcServerCases } from './server-conformance-grpc.ts';
@@ -128,7 +128,7 @@ function checkAnswer(
 }
 
 /** Different questions at once, each of which must get its own answer. */
-async function checkMany(
+export async function checkMany(
   policy: AnyPolicy,
   name: string,
   contract: Contract,
@@ -203,24 +203,9 @@ function addTokenCases(server: ServerUnderTest, add: (name: string, run: () => P
       ['more than the token', `${token}x`],
     ];
     for (const [what, other] of wrong) {
-      add(`${name}: ${what} is refused`, () =>
-        expectFailure(ask(name, question, { token: other }), ['unauthenticated']),
-      );
+      add(`${name}: ${what} is refused`, async () => {
+        await expectFailure(ask(name, question, { token: other }), ['unauthenticated']);
+      });
     }
   }
-}
-
-/** Checks that a call ends in one of these codes. */
-export async function expectFailure(
-  call: Promise<unknown>,
-  codes: readonly PluginError['code'][],
-): Promise<void> {
-  const error: unknown = await call.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  );
-  if (error === undefined) assert.fail(`expected ${codes.join(' or ')}, but it was answered`);
-  if (!(error instanceof PluginError)) throw error;
-  if (!codes.includes(error.code))
-    assert.fail(`expected ${codes.join(' or ')}, and it is ${error.code}: ${error.message}`);
 }
