@@ -88,6 +88,17 @@ function explain(endpoint: Endpoint, error: SystemError, place: SocketErrorPlace
   }
 }
 
+/**
+ * What went wrong in a TLS handshake with the server at `at`, as a plain sentence that names the setting which changes it.
+ * For whoever does the handshake himself; {@link socketError} says the same of an endpoint.
+ */
+export function explainTlsFailure(at: string, cause: unknown): string {
+  const error = firstOf(cause);
+  const hungUp = error.code === 'ECONNRESET' || error.code === 'EPIPE';
+  if (hungUp) return `${at} closed the connection during the TLS handshake`;
+  return explainTls(at, error)?.message ?? `TLS with ${at} failed: ${error.message}`;
+}
+
 const unknownIssuer = new Set([
   'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',

@@ -15,12 +15,21 @@ export interface SocketConnOptions {
   /** Whose connection it is; it decides the code of the error when it breaks. */
   readonly side: 'client' | 'upstream';
   readonly tls?: PeerTls;
+  /** Default: what the socket says. */
+  readonly local?: Address;
+  /** Default: what the socket says. */
+  readonly remote?: Address;
+  readonly via?: Address;
+  /** The connection whose bytes the socket wraps: a reset of this one is a reset of that. */
+  readonly under?: Conn;
 }
 
 /**
- * A {@link Conn} over a connected socket. The socket must have been opened with `allowHalfOpen`, and from now on belongs
- * to the Conn. It reads ahead by about 64 KiB, so that a reset is noticed while nobody reads; the reset is reported after
- * the bytes that came before it. Whoever holds the Conn ends it: with `end` and reading to the end, or with `reset`.
+ * A {@link Conn} over a connected socket: TCP, a unix socket, or TLS over any of these. The socket must have been opened
+ * with `allowHalfOpen`, and from now on belongs to the Conn. It reads ahead by about 64 KiB, so that a reset is noticed
+ * while nobody reads; the reset is reported after the bytes that came before it. Whoever holds the Conn ends it: with `end`
+ * and reading to the end, or with `reset`. After `detach`, `closed` still tells when the socket has closed, and `reset`
+ * still resets it.
  */
 export function createSocketConn(socket: Socket, options: SocketConnOptions): Conn {
   return new SocketConn(socket, options);
@@ -36,6 +45,8 @@ class SocketConn implements Conn {
   readonly local: Address;
   readonly remote: Address;
   readonly tls: PeerTls | undefined;
+  readonly via: Address | undefined;
+  readonly under: Conn | undefined;
   readonly closed: Promise<void>;
   readonly #socket: Socket;
   readonly #side: 'client' | 'upstream';
@@ -49,13 +60,15 @@ class SocketConn implements Conn {
   #ending: Promise<void> | undefined;
   #stream: Duplex | undefined;
 
-  constructor(socket: Socket, { side, tls }: SocketConnOptions) {
+  constructor(socket: Socket, { side, tls, local, remote, via, under }: SocketConnOptions) {
     this.#socket = socket;
     this.#side = side;
     this.tls = tls;
+    this.via = via;
+    this.under = under;
     // A peer that has already gone leaves these undefined.
-    this.local = { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
-    this.remote = { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
+    this.local = local ?? { host: plainHost(socket.localAddress), port: socket.localPort ?? 0 };
+    this.remote = remote ?? { host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 };
     this.closed = socket.closed
       ? Promise.resolve()
       : new Promise((resolve) => {
@@ -64,19 +77,38 @@ class SocketConn implements Conn {
             resolve();
           });
         });
-    socket.on('error', (error) => this.#fail(error));
-    socket.on('end', () => {
-      this.#ended = true;
-      this.#waiter?.resolve(null);
-      this.#waiter = undefined;
-    });
-    socket.on('data', (bytes) => this.#take(bytes));
-    socket.on('drain', () => {
-      this.#drain?.resolve();
-      this.#drain = this.#draining = undefined;
-    });
+    socket
+      .on('error', this.#onError)
+      .on('end', this.#onEnd)
+      .on('data', this.#onData)
+      .on('drain', this.#onDrain);
     socket.resume();
   }
+
+  readonly #onError = (error: Error): void => this.#fail(error);
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#waiter?.resolve(null);
+    this.#waiter = undefined;
+  };
+
+  readonly #onData = (bytes: Buffer): void => {
+    if (this.#waiter !== undefined) {
+      const { resolve } = this.#waiter;
+      this.#waiter = undefined;
+      resolve(bytes);
+      return;
+    }
+    this.#queue.push(bytes);
+    this.#queuedBytes += bytes.length;
+    if (this.#queuedBytes >= readAheadBytes) this.#socket.pause();
+  };
+
+  readonly #onDrain = (): void => {
+    this.#drain?.resolve();
+    this.#drain = this.#draining = undefined;
+  };
 
   read(): Promise<Buffer | null> {
     const bytes = this.#queue.shift();
@@ -133,28 +165,43 @@ class SocketConn implements Conn {
     // Bytes that nobody will read any more must not keep a reader busy with a connection that is over.
     this.#queue = [];
     this.#queuedBytes = 0;
-    if (this.#socket.destroyed) return;
+    const socket = this.#socket;
+    if (socket.destroyed) return;
     this.#fail(undefined);
     // The system refuses to reset a socket that is just being shut down, and Node then never closes it. Everything that was
     // written has been sent by then (see `end`), so that a plain close tells the peer nothing wrong.
-    if (this.#socket.writableEnded && !this.#socket.writableFinished) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    const shuttingDown = socket.writableEnded && !socket.writableFinished;
+    if (shuttingDown) socket.destroy();
+    else if (this.under !== undefined) {
+      this.under.reset();
+      socket.destroy();
+    } else if (isUnix(this.remote) || isUnix(this.local)) {
+      // There is no such thing as a reset; the peer sees it as one if it still writes.
+      socket.destroy();
+    } else socket.resetAndDestroy();
   }
 
   get stream(): Duplex {
     return (this.#stream ??= duplexOf(this));
   }
 
-  #take(bytes: Buffer): void {
-    if (this.#waiter !== undefined) {
-      const { resolve } = this.#waiter;
-      this.#waiter = undefined;
-      resolve(bytes);
-      return;
-    }
-    this.#queue.push(bytes);
-    this.#queuedBytes += bytes.length;
-    if (this.#queuedBytes >= readAheadBytes) this.#socket.pause();
+  detach(): Socket | undefined {
+    const socket = this.#socket;
+    const inUse = this.#stream !== undefined || this.#waiter !== undefined || this.#ending !== undefined;
+    if (inUse || this.#ended || this.#failure !== undefined || socket.destroyed) return undefined;
+    socket.pause();
+    socket
+      .off('error', this.#onError)
+      .off('end', this.#onEnd)
+      .off('data', this.#onData)
+      .off('drain', this.#onDrain);
+    // Whoever takes the socket listens for its errors; until then one must not end the program.
+    socket.on('error', () => undefined);
+    const queued = this.#queue;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    if (queued.length > 0) socket.unshift(queued.length === 1 ? queued[0]! : Buffer.concat(queued));
+    return socket;
   }
 
   /** The connection can carry nothing more. The first reason stays. */
@@ -173,11 +220,17 @@ class SocketConn implements Conn {
 }
 
 function reasonOf(cause: unknown): string {
-  const { code, message } = cause as NodeJS.ErrnoException;
+  const { code, message, reason } = cause as NodeJS.ErrnoException & { reason?: string };
+  if (code?.startsWith('ERR_SSL_')) return `TLS ended: ${reason ?? message}`;
   if (code === 'ECONNRESET') return 'reset by the peer';
   if (code === 'EPIPE') return 'the peer no longer reads';
   if (code === 'ETIMEDOUT') return 'the peer no longer answers';
   return message;
+}
+
+/** True for the address of a unix socket, named or not. */
+function isUnix({ host }: Address): boolean {
+  return host.startsWith('/') || host.startsWith('@');
 }
 
 /** A listener on `::` names IPv4 peers by their mapped address; everywhere else they are known by the plain one. */

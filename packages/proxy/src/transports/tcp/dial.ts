@@ -5,8 +5,9 @@ import { formatAddress } from '../../core/address.ts';
 import type { Address, Conn } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { createSocketConn } from '../../core/socket-conn.ts';
-import type { DialContext } from '../../core/way.ts';
+import type { Context } from '../../core/way.ts';
 import { socketOptions } from './options.ts';
+import type { TcpDialerOptions } from './options.ts';
 
 /** From the start of the lookup to the open connection. GOST's `dialTimeout`. */
 const dialTimeoutMs = 15_000;
@@ -17,9 +18,10 @@ const nextAttemptMs = 250;
 /**
  * Connects to an address, or to a name by asking the system; a name's addresses are tried one after the other, a quarter of
  * a second apart, and the first to answer wins. Rejects with ProxyError: `nameNotFound`, `dialFailed`, `dialTimeout`
- * (all of them may go well on another way), or `clientClosed` when `context.signal` fires. Nothing stays open then.
+ * (all of them may go well on another way), `clientClosed` when `context.signal` fires, or what `context.refuses` says where
+ * it refuses every address of the name. Nothing stays open then.
  */
-export function dialTcp(to: Address, context: DialContext): Promise<Conn> {
+export function dialTcp(to: Address, context: Context, options: TcpDialerOptions = {}): Promise<Conn> {
   const { signal } = context;
   return new Promise((resolve, reject) => {
     const attempts = new Set<Socket>();
@@ -53,7 +55,7 @@ export function dialTcp(to: Address, context: DialContext): Promise<Conn> {
       let first: unknown;
       const tryNext = () => {
         if (settled || next >= hosts.length) return;
-        const socket = connect({ host: hosts[next++]!, port: to.port, ...socketOptions });
+        const socket = connect({ host: hosts[next++]!, port: to.port, ...socketOptions(options) });
         attempts.add(socket);
         const another = next < hosts.length ? setTimeout(tryNext, nextAttemptMs) : undefined;
         socket.once('connect', () => {
@@ -77,7 +79,17 @@ export function dialTcp(to: Address, context: DialContext): Promise<Conn> {
     if (isIP(to.host) !== 0) tryAll([to.host]);
     else {
       lookup(to.host, { all: true, verbatim: true }).then(
-        (found) => tryAll(interleaved(found)),
+        (found) => {
+          let refusal: ProxyError | undefined;
+          const allowed = found.filter(({ address }) => {
+            const refused = context.refuses?.({ host: address, port: to.port });
+            refusal ??= refused;
+            return refused === undefined;
+          });
+          // One address that may not be dialled does not hide the others.
+          if (refusal !== undefined && allowed.length === 0) fail(refusal);
+          else tryAll(interleaved(allowed));
+        },
         (error: unknown) => fail(dialError(to, error)),
       );
     }

@@ -5,6 +5,7 @@ import type { Accept, Address, Listening } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { createSocketConn } from '../../core/socket-conn.ts';
 import { socketOptions } from './options.ts';
+import type { TcpListenerOptions } from './options.ts';
 
 /** Connections that the kernel may hold until they are accepted; it has its own, often lower, limit. Go's default on Linux. */
 const backlog = 4096;
@@ -17,8 +18,9 @@ export function listenTcp(
   at: Address,
   accept: Accept,
   problem: (error: ProxyError) => void,
+  options: TcpListenerOptions = {},
 ): Promise<Listening> {
-  const server = createServer({ ...socketOptions, pauseOnConnect: true }, (socket) => {
+  const server = createServer({ ...socketOptions(options), pauseOnConnect: true }, (socket) => {
     accept(createSocketConn(socket, { side: 'client' }));
   });
   return new Promise((resolve, reject) => {

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import type { Conn } from '../../core/conn.ts';
 import { tcp } from './index.ts';
 
-const way = tcp.wrap(undefined);
+const way = tcp.wrap(undefined, { metadata: {} });
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0)) await close();
@@ -19,9 +19,10 @@ const problem = (error: Error) => {
 async function listen(host = '127.0.0.1') {
   const accepted: Conn[] = [];
   let arrived: (conn: Conn) => void = () => undefined;
-  const listening = await way.listen(
+  const listening = await way.listen!(
     { host, port: 0 },
     (conn) => {
+      if (conn.kind !== 'stream') throw new Error('TCP accepts connections');
       accepted.push(conn);
       arrived(conn);
     },
@@ -102,18 +103,20 @@ describe('TCP', () => {
     const conn = await way.dial(first.address, { signal: signal() });
     closing.push(() => conn.reset());
     const other = await arriving;
-    await expect(way.listen(first.address, () => undefined, problem)).rejects.toMatchObject({
+    await expect(way.listen!(first.address, () => undefined, problem)).rejects.toMatchObject({
       code: 'addressInUse',
       message: `127.0.0.1:${String(first.address.port)} is in use by another program`,
     });
-    await expect(way.listen({ host: '192.0.2.1', port: 0 }, () => undefined, problem)).rejects.toMatchObject({
-      code: 'listenFailed',
-    });
+    await expect(way.listen!({ host: '192.0.2.1', port: 0 }, () => undefined, problem)).rejects.toMatchObject(
+      {
+        code: 'listenFailed',
+      },
+    );
     await first.close();
     await first.close();
     await conn.write(Buffer.from('alive'));
     expect(String(await other.read())).toBe('alive');
-    const again = await way.listen(first.address, () => undefined, problem);
+    const again = await way.listen!(first.address, () => undefined, problem);
     await again.close();
   });
 });
