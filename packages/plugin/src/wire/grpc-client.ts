@@ -16,6 +16,7 @@ import type { ConnectionEnd } from './h2/connection-options.ts';
 import { defaultH2Limits } from './h2/limits.ts';
 import type { StreamFailure } from './h2/stream.ts';
 import { formatAddress } from './socket-error.ts';
+import { SocketReader } from './socket-reader.ts';
 
 /** How a gRPC client is made. */
 export interface GrpcClientOptions {
@@ -214,8 +215,10 @@ class Client implements GrpcClient, CallOwner {
     this.#dialling = controller;
     const { tls } = this.#endpoint;
     const alpn = tls === undefined ? undefined : ['h2'];
+    const reader = tls === undefined ? new SocketReader() : undefined;
     dial(this.#endpoint, {
       alpn,
+      onread: reader?.onread,
       timeoutMs: this.#options.connectTimeoutMs ?? 5000,
       signal: controller.signal,
     }).then(
@@ -232,7 +235,7 @@ class Client implements GrpcClient, CallOwner {
           return;
         }
         if (this.#isClosed && this.#calls === 0) socket.destroy();
-        else this.#connected(socket);
+        else this.#connected(socket, reader);
       },
       (error: unknown) => {
         this.#dialling = undefined;
@@ -247,7 +250,7 @@ class Client implements GrpcClient, CallOwner {
     return new PluginError('unreachable', message, { endpoint: this.url, unsent: true, cause });
   }
 
-  #connected(socket: ConstructorParameters<typeof H2Connection>[0]): void {
+  #connected(socket: ConstructorParameters<typeof H2Connection>[0], reader?: SocketReader): void {
     const windowBytes = Math.min(this.maxReplyBytes + 128 * 1024, 0x7fff_ffff);
     const connection = new H2Connection(socket, {
       role: 'client',
@@ -267,6 +270,7 @@ class Client implements GrpcClient, CallOwner {
     this.#connections.add(connection);
     socket.once('close', () => this.#connections.delete(connection));
     this.#current = connection;
+    reader?.handTo((bytes) => connection.receive(bytes));
     this.#pump();
   }
 

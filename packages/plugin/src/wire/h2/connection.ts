@@ -95,7 +95,7 @@ export class H2Connection {
     return this.#isDraining || this.#isClosing;
   }
 
-  /** Hands over bytes that were read from the socket before this connection had it. */
+  /** Hands over bytes that somebody else has read from the socket: before this connection had it, or without `data` events. */
   receive(chunk: Buffer): void {
     this.#onData(chunk);
   }
