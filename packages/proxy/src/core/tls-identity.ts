@@ -69,11 +69,12 @@ export function findIdentity(options: IdentityOptions = {}): CertificateAndKey {
     );
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    warnings.push(
+    note(
       `the TLS certificate that was made cannot be kept, so that the next start makes another: ${reason}`,
+      'warn',
     );
-    return { ...made, from: 'nowhere: just made', warnings };
   }
+  return made;
 }
 
 /** A certificate and its key that can be used; undefined, and a warning where somebody should know why, otherwise. */
