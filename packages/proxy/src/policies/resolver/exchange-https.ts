@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { PluginError } from '@sallyport/plugin';
 import { formatAddress } from '../../core/address.ts';
 import type { NameserverAddress } from './address.ts';
-import { abortable } from './exchange.ts';
+import { abortable, arriving } from './exchange.ts';
 import type { DialTcp, Exchange, Traffic } from './exchange.ts';
 import { dialTls } from './exchange-stream.ts';
 import type { TlsPeer } from './exchange-stream.ts';
@@ -73,13 +73,17 @@ class DialingAgent extends Agent {
     const timer = setTimeout(() => {
       opening.abort(new PluginError('timeout', 'it did not open a connection in time'));
     }, connectTimeoutMs);
-    dialTls(dial, address.host, address.port, peer, opening.signal)
+    arriving(dialTls(dial, address.host, address.port, peer, opening.signal), opening.signal)
       .finally(() => {
         clearTimeout(timer);
         this.#opening.delete(opening);
       })
       .then(
-        (socket) => callback(null, socket),
+        (socket) => {
+          // An agent that is closed would keep it.
+          if (opening.signal.aborted) socket.destroy();
+          else callback(null, socket);
+        },
         (error: unknown) => callback(error),
       );
   }

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { checkServerIdentity, connect as connectTls } from 'node:tls';
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { PluginError } from '@sallyport/plugin';
-import { abortable } from './exchange.ts';
+import { abortable, arriving } from './exchange.ts';
 import type { DialTcp, Exchange } from './exchange.ts';
 import { readReply } from './message.ts';
 import { unreachable } from './reasons.ts';
@@ -44,7 +44,7 @@ export async function dialTls(
   peer: TlsPeer,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
-  const below = await dial(host, port, signal);
+  const below = await arriving(dial(host, port, signal), signal);
   // From here on TLS reports what breaks below; until it listens, and after it is gone, nobody else does.
   below.on('error', () => {});
   return abortable<TLSSocket>(signal, (resolve, reject) => {
@@ -86,10 +86,12 @@ export function createStreamExchange(open: (signal: AbortSignal) => Promise<Dupl
   return async (query, signal, traffic) => {
     let stream: Duplex;
     try {
-      stream = await open(signal);
+      stream = await arriving(open(signal), signal);
     } catch (error) {
       throw signal.aborted ? error : unreachable(error);
     }
+    // Who stopped waiting at the very moment at which it arrived cannot be asked any more.
+    if (signal.aborted) stream.destroy();
     return abortable(signal, (resolve, reject) => {
       let chunks: Buffer[] = [];
       let length = 0;

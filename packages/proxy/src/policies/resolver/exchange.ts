@@ -56,6 +56,29 @@ export function abortable<T>(
   });
 }
 
+/**
+ * The stream that somebody opens, for as long as it is waited for: when the signal fires first this rejects at once, whether
+ * whoever opens it minds the signal or not, and a stream that comes too late is destroyed.
+ */
+export function arriving<S extends Duplex>(opening: Promise<S>, signal: AbortSignal): Promise<S> {
+  const arrived = abortable<S>(signal, (resolve, reject) => {
+    opening.then(resolve, reject);
+    return () => {};
+  });
+  arrived.catch(() => {
+    opening.then(
+      (stream) => {
+        stream.on('error', () => {});
+        stream.destroy();
+      },
+      () => {
+        // That it did not come after all is no news to anybody.
+      },
+    );
+  });
+  return arrived;
+}
+
 /** Puts at most so many questions at once; more wait for their turn, first come first served, within their own time. */
 export function limited(exchange: Exchange, maxAtOnce: number): Exchange {
   const waiting = new Set<() => void>();

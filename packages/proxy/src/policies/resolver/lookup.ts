@@ -103,9 +103,12 @@ export async function lookUp(
     }
   }
   if (denied !== undefined) {
-    // What an `async` server's answer was is no longer so.
-    state.memory.delete(addressesKey(name, 'A'));
-    state.memory.delete(addressesKey(name, 'AAAA'));
+    // What an `async` server once answered is no longer so; unless that server is one of those that could not say.
+    if (failures.length === 0) {
+      for (const type of new Set(state.servers.flatMap((server) => server.types(network)))) {
+        state.memory.delete(addressesKey(name, type));
+      }
+    }
     return denied;
   }
   const code = failures.every((failure) => failure.code === 'timeout') ? 'timeout' : 'unreachable';

@@ -114,6 +114,7 @@ describe('that there is no address', () => {
     expect(await resolver.ask('a.example')).toEqual(['2001:db8::1']);
     expect(await resolver.ask('a.example')).toEqual(['2001:db8::1']);
     expect(await resolver.ask('a.example', 'ip4')).toEqual([]);
+    expect(await resolver.ask('a.example', 'ip6')).toEqual(['2001:db8::1']);
     expect(server.queries).toHaveLength(2);
   });
 
@@ -159,6 +160,23 @@ describe('an async nameserver', () => {
     pass(301);
     expect(await resolver.ask('a.example')).toEqual(['192.0.2.1']);
     await expect.poll(() => resolver.ask('a.example')).toEqual([]);
+  });
+
+  test('is not forgotten for the word of another one while it cannot be reached', async () => {
+    let code = 0;
+    const inner = await serveUdp((query) =>
+      replyTo(query, code === 0 ? { answers: records('a.example', ['10.0.0.1'], 1) } : { code }),
+    );
+    const outer = await serveUdp(zone({}));
+    let time = 0;
+    const nameservers = [{ ...inner, async: true }, outer];
+    const resolver = testResolver({ nameservers, now: () => time });
+    expect(await resolver.ask('a.example')).toEqual(['10.0.0.1']);
+    code = 2;
+    time = 2000;
+    expect(await resolver.ask('a.example')).toEqual(['10.0.0.1']);
+    await expect.poll(() => outer.queries.length).toBe(1);
+    expect(await resolver.ask('a.example')).toEqual(['10.0.0.1']);
   });
 
   test('answers as before while it cannot be reached, for a day', async () => {
