@@ -174,7 +174,7 @@ export function transportSuite(name: string, makeWays: () => SuiteWays | Promise
         expect(String(await readAll(second))).toBe('request');
         expect(await second.read()).toBeNull();
         if (ways.halfCloses !== false) {
-          const answer = Buffer.alloc(1 << 20, 'a');
+          const answer = Buffer.alloc(64 << 10, 'a');
           await second.write(answer);
           await second.end();
           expect((await readAll(first)).equals(answer)).toBe(true);
