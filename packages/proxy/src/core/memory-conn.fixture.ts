@@ -20,12 +20,22 @@ const addresses: readonly [Address, Address] = [
   { host: '192.0.2.2', port: 80 },
 ];
 
+/** One end of a pair, and what a test may want to know of it. */
+export interface MemoryEnd extends Conn {
+  /** True once this end has half-closed or was reset. */
+  readonly isEnded: boolean;
+  /** True when this end was reset, from whichever side. */
+  readonly isReset: boolean;
+  /** Bytes that came and were not read. */
+  readonly bufferedBytes: number;
+}
+
 /** Two Conns that are each other's peer: with backpressure, half-close, and resets that the other end sees as one. */
 export function memoryConnPair({
   ends = [{}, {}],
   maxBufferedBytes = 64 * 1024,
   sides = ['client', 'upstream'],
-}: MemoryPairOptions = {}): [MemoryConn, MemoryConn] {
+}: MemoryPairOptions = {}): [MemoryEnd, MemoryEnd] {
   const [here, there] = addresses;
   const a = new MemoryConn({ local: here, remote: there, ...ends[0] }, sides[0], maxBufferedBytes);
   const b = new MemoryConn({ local: there, remote: here, ...ends[1] }, sides[1], maxBufferedBytes);
@@ -34,8 +44,7 @@ export function memoryConnPair({
   return [a, b];
 }
 
-/** One end of {@link memoryConnPair}. */
-export class MemoryConn implements Conn {
+class MemoryConn implements MemoryEnd {
   readonly kind = 'stream';
   readonly local: Address;
   readonly remote: Address;
@@ -44,9 +53,7 @@ export class MemoryConn implements Conn {
   readonly via: Ends['via'];
   readonly closed: Promise<void>;
   peer!: MemoryConn;
-  /** True once this end has half-closed or was reset. */
   isEnded = false;
-  /** True when this end was reset, from whichever side. */
   isReset = false;
   readonly #side: 'client' | 'upstream';
   readonly #maxBufferedBytes: number;
@@ -69,7 +76,6 @@ export class MemoryConn implements Conn {
     this.closed = new Promise((resolve) => (this.#close = resolve));
   }
 
-  /** Bytes that came and were not read. */
   get bufferedBytes(): number {
     return this.#queuedBytes;
   }

@@ -1,11 +1,11 @@
-import type { Call, CallEvent, LimiterAsk, Rate } from '@sallyport/plugin';
+import type { Call, CallEvent, Rate } from '@sallyport/plugin';
 import { formatAddress } from './address.ts';
-import type { Address } from './conn.ts';
 import { ProxyError } from './errors.ts';
 import { noBuckets } from './metered-conn.ts';
 import type { Shaped } from './metered-conn.ts';
 import type { Meter } from './meter.ts';
-import type { PolicyOf } from './policies.ts';
+import { answerOf, isSameAnswer, questionsAbout, unlessLeft } from './traffic-questions.ts';
+import type { LimitedConnection, LimiterQuestion, TrafficLimiters } from './traffic-questions.ts';
 import { bucketsOf, createShares } from './traffic-shares.ts';
 import type { Share } from './traffic-shares.ts';
 import { threadWheel } from './wheel.ts';
@@ -21,14 +21,7 @@ const defaultMaxEntries = 10_000;
 const firstRetryMs = 1000;
 
 /** Who is asked for the limits of a service's connections, and how often. */
-export interface TrafficLimitsOptions {
-  readonly service: string;
-  /** The service's `limiter`: asked for scope `service` and for scope `conn`. */
-  readonly serviceLimiter?: PolicyOf<'limiter'>;
-  /** The handler's `limiter`: asked for scope `client`. */
-  readonly handlerLimiter?: PolicyOf<'limiter'>;
-  /** The only scope that the service's limiter is asked for. Default: both. */
-  readonly scope?: 'service' | 'conn';
+export interface TrafficLimitsOptions extends TrafficLimiters {
   /** How long an answer counts, in milliseconds, unless it says so itself. Default 30,000, as in GOST. */
   readonly refreshMs?: number;
   /** How many answers are kept; those that connections use are kept in any case. Default 10,000. */
@@ -40,16 +33,6 @@ export interface TrafficLimitsOptions {
   readonly onUnanswered?: 'allow' | 'refuse';
   /** Told once when limits cannot be had, and again only after they could be. Returns at once and never throws. */
   readonly problem: (error: ProxyError) => void;
-}
-
-/** What a limiter is told of a connection. */
-export interface LimitedConnection {
-  readonly client: Address;
-  /** `tcp` or `udp`. */
-  readonly network: string;
-  /** Empty where nobody is known. */
-  readonly user: string;
-  readonly target: Address | undefined;
 }
 
 /** A connection that is held to its limits. */
@@ -81,17 +64,8 @@ export function createTrafficLimits(options: TrafficLimitsOptions): TrafficLimit
   return new ServiceLimits(options);
 }
 
-/** One thing to ask a limiter. */
-interface Question {
-  /** The name of the limiter, the scope, and who it is about. */
-  readonly key: string;
-  readonly limiter: 'service' | 'handler';
-  readonly policy: PolicyOf<'limiter'>;
-  readonly ask: LimiterAsk;
-}
-
 /** A question with its last answer, for as long as connections use it and until it would have to be asked again. */
-interface Entry extends Question {
+interface Entry extends LimiterQuestion {
   /** The rates that count; undefined: none are known. */
   rates: readonly Rate[] | undefined;
   /** The limiter itself has answered, and not what stands in for an answer. */
@@ -155,7 +129,7 @@ class ServiceLimits implements TrafficLimits {
       this.#detach(attachment);
     };
     this.#attachments.add(attachment);
-    for (const question of this.#questions(connection, client)) {
+    for (const question of questionsAbout(connection, this.#options)) {
       const entry = this.#entry(question);
       attachment.entries.add(entry);
       entry.users.add(attachment);
@@ -179,30 +153,7 @@ class ServiceLimits implements TrafficLimits {
     for (const entry of this.#entries.values()) this.#evict(entry);
   }
 
-  #questions({ network, user, target, client: { host } }: LimitedConnection, client: string): Question[] {
-    const { service, serviceLimiter, handlerLimiter, scope } = this.#options;
-    const questions: Question[] = [];
-    const about = { service, network, target: '', user: '', client: '' };
-    if (serviceLimiter !== undefined) {
-      const policy = serviceLimiter;
-      if (scope !== 'conn') {
-        const ask = { ...about, scope: 'service' };
-        questions.push({ key: `service $ ${network}`, limiter: 'service', policy, ask });
-      }
-      if (scope !== 'service') {
-        const ask = { ...about, scope: 'conn', client };
-        questions.push({ key: `conn ${network} ${client}`, limiter: 'service', policy, ask });
-      }
-    }
-    if (handlerLimiter !== undefined) {
-      const ask = { ...about, scope: 'client', target: target ? formatAddress(target) : '', user, client };
-      const key = user === '' ? `host ${network} ${host}` : `user ${network} ${user}`;
-      questions.push({ key, limiter: 'handler', policy: handlerLimiter, ask });
-    }
-    return questions;
-  }
-
-  #entry(question: Question): Entry {
+  #entry(question: LimiterQuestion): Entry {
     const known = this.#entries.get(question.key);
     if (known !== undefined) return known;
     const entry: Entry = {
@@ -302,7 +253,7 @@ class ServiceLimits implements TrafficLimits {
 
   /** Holds everybody who uses the entry to these rates from now on. */
   #use(entry: Entry, rates: readonly Rate[]): void {
-    if (entry.rates !== undefined && isSame(entry.rates, rates)) return;
+    if (entry.rates !== undefined && isSameAnswer(entry.rates, rates)) return;
     const before = entry.shares;
     entry.shares = this.#acquire(
       rates
@@ -384,49 +335,5 @@ class ServiceLimits implements TrafficLimits {
     this.#unused.delete(entry);
     for (const share of entry.shares) this.#shares.release(share);
     entry.shares = [];
-  }
-}
-
-function isSame(a: readonly Rate[], b: readonly Rate[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((rate, i) => {
-      const other = b[i]!;
-      return (
-        rate.share === other.share &&
-        rate.in === other.in &&
-        rate.out === other.out &&
-        rate.burst === other.burst
-      );
-    })
-  );
-}
-
-/** Rejects with `couldNotAsk`, whatever the limiter throws. */
-async function answerOf({ policy, ask }: Entry, call: Call): Promise<readonly Rate[]> {
-  try {
-    return await policy.limit(ask, call);
-  } catch (error) {
-    const { message } = ProxyError.from(error);
-    throw new ProxyError('couldNotAsk', 'plugin', message, { cause: error });
-  }
-}
-
-/** Waits for the question, but no longer than the client is there. */
-async function unlessLeft(asking: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  const left = () => new ProxyError('clientClosed', 'client', 'the client went away before it was answered');
-  if (signal === undefined) return asking;
-  if (signal.aborted) throw left();
-  let leave!: () => void;
-  const gone = new Promise<never>((_, reject) => {
-    leave = () => {
-      reject(left());
-    };
-  });
-  signal.addEventListener('abort', leave);
-  try {
-    await Promise.race([asking, gone]);
-  } finally {
-    signal.removeEventListener('abort', leave);
   }
 }

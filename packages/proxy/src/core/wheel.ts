@@ -19,7 +19,7 @@ const [seconds, nanos] = process.hrtime();
 const sinceBootMs = seconds * 1000 + nanos / 1e6 - performance.now();
 
 /** The system's monotonic clock: the same reading in all threads of the process, and what C calls CLOCK_MONOTONIC. */
-export const monotonicClock: Clock = {
+const monotonicClock: Clock = {
   now: () => sinceBootMs + performance.now(),
   alarm(delayMs, run) {
     const timeout = setTimeout(run, delayMs);
