@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { pluginErrorCodes } from '@sallyport/plugin';
 import { describe, expect, test } from 'vitest';
 import { ProxyError, proxyErrorCodes } from '../src/core/errors.ts';
-import { statusOf } from '../src/protocols/http/replies.ts';
+import { statusOf } from '../src/core/http/replies.ts';
 
 const page = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
 const [ours, plugins] = page

@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import type { AuthDecided } from '../../core/events.ts';
 import { Cleanup, connectPeer, startOrigin, startProxy } from './proxy.fixture.ts';
 
 const cleanup = new Cleanup();
@@ -70,7 +69,7 @@ describe('on a kept connection', () => {
     expect(asked).toEqual(['ada:ada', ':', 'ada:wrong', ':']);
     expect(origin.peers).toHaveLength(1);
     expect(origin.peers[0]!.text).not.toMatch(/secret/);
-    const { length } = proxy.events.filter((event) => event.kind === 'authDecided');
+    const { length } = proxy.events.filter((event) => event.kind === 'decided');
     expect(length).toBe(4);
     get('/2', basic('ada:ada'));
     await origin.peers[0]!.take('GET /2 ');
@@ -113,8 +112,8 @@ describe('what counts as credentials', () => {
     const { client, get, proxy, asked } = await scene();
     get('/', `Proxy-Authorization: ${value}\r\n`);
     await client.head();
-    const decided: AuthDecided = await proxy.event('authDecided');
-    expect(decided.username).toBe(username);
+    const decided = await proxy.event('decided');
+    expect(decided).toMatchObject({ module: 'auth', about: username });
     expect(asked).toEqual([`${username}:${password}`]);
   });
 });

@@ -27,7 +27,10 @@ describe('CONNECT', () => {
     expect(await client.all()).toBe('after the other way has ended');
     const closed = await proxy.event('closed');
     expect(closed.error).toBeUndefined();
-    expect(closed.traffic).toEqual({ received: 9, sent: 34 });
+    // Counted where the client's bytes come in, the request and its answer with them.
+    const request = connectTo(origin.port).length;
+    const answer = 'HTTP/1.1 200 Connection established\r\n\r\n'.length;
+    expect(closed.traffic).toEqual({ received: request + 9, sent: answer + 34 });
   });
 
   test('a reset by one side is a reset for the other', async () => {
@@ -86,8 +89,8 @@ describe('CONNECT', () => {
     const client = await connectPeer(cleanup, proxy.port);
     client.say(connectTo(origin.port, basic('gost:gost')));
     expect(await client.head()).toMatch(/^HTTP\/1\.1 200 /);
-    const yes = await proxy.event('authDecided', ({ outcome }) => outcome === 'yes');
-    expect(yes).toMatchObject({ username: 'gost', user: 'gost' });
+    const yes = await proxy.event('decided', ({ outcome }) => outcome === 'yes');
+    expect(yes).toMatchObject({ module: 'auth', about: 'gost', answer: 'gost' });
   });
 
   test('what cannot be reached is 502, what is no target 400', async () => {

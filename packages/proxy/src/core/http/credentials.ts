@@ -1,4 +1,4 @@
-import type { Credentials } from '../../core/session.ts';
+import type { Credentials } from '../session.ts';
 
 const none: Credentials = { username: '', password: '' };
 

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { formatHead } from '@sallyport/plugin/wire';
-import type { ProxyError, ProxyErrorCode } from '../../core/errors.ts';
+import type { ProxyError, ProxyErrorCode } from '../errors.ts';
 
 /** The status for each error, unless the error brings its own; undefined: nobody is left to be told. */
 const statuses: Readonly<Record<ProxyErrorCode, number | undefined>> = {
@@ -12,10 +12,12 @@ const statuses: Readonly<Record<ProxyErrorCode, number | undefined>> = {
   wrongCredentials: 407,
   couldNotAsk: 407,
   forbidden: 403,
+  tooManyRequests: 429,
   noRoute: 502,
   nameNotFound: 502,
   dialFailed: 502,
   dialTimeout: 504,
+  upstreamRefused: 502,
   upstreamClosed: 502,
   upstreamTimeout: 504,
   badUpstreamReply: 502,
@@ -33,11 +35,12 @@ export function statusOf(error: ProxyError): number | undefined {
 }
 
 /** What the client is told besides the status. What is no business of its own stays in the log. */
-function explain(error: ProxyError): string {
+function explain(error: ProxyError, status: number): string {
+  if (status === 407) return 'This proxy wants a user name and a password that it knows.';
+  if (status === 401) return 'A user name and a password are wanted here.';
   switch (error.code) {
-    case 'wrongCredentials':
     case 'couldNotAsk':
-      return 'This proxy wants a user name and a password that it knows.';
+      return 'Whoever decides about this could not be asked.';
     case 'internal':
       return 'The proxy failed; its log says more.';
     default:
@@ -45,20 +48,36 @@ function explain(error: ProxyError): string {
   }
 }
 
+/** How a proxy's own replies look. */
+export interface ReplyOptions {
+  /** The connection ends, and that is announced. */
+  readonly close: boolean;
+  /** Of the request, as far as it could be read. */
+  readonly method: string | undefined;
+  /** Whose credentials are wanted. Default `sallyport`. */
+  readonly realm?: string | undefined;
+  /** Further fields. */
+  readonly fields?: readonly string[];
+}
+
 /**
  * A whole reply of the proxy's own: a status, and for `HEAD` no more; else a short text for people, with the session's
- * id, under which the log says more. `close` announces that the connection ends.
+ * id, under which the log says more.
  */
 export function errorReply(
   error: ProxyError,
   status: number,
   session: string,
-  { close, method }: { close: boolean; method: string | undefined },
+  options: ReplyOptions,
 ): Buffer {
+  const { close, method, realm = 'sallyport', fields = [] } = options;
   const reason = STATUS_CODES[status] ?? 'Error';
-  const body = Buffer.from(`${String(status)} ${reason}\n${explain(error)} (session ${session})\n`);
+  const body = Buffer.from(`${String(status)} ${reason}\n${explain(error, status)} (session ${session})\n`);
+  const challenge = `Basic realm="${realm.replace(/["\\]/g, '\\$&')}", charset="UTF-8"`;
   const head = formatHead(`HTTP/1.1 ${String(status)} ${reason}`, [
-    ...(status === 407 ? ['Proxy-Authenticate', 'Basic realm="sallyport", charset="UTF-8"'] : []),
+    ...(status === 407 ? ['Proxy-Authenticate', challenge] : []),
+    ...(status === 401 ? ['WWW-Authenticate', challenge] : []),
+    ...fields,
     'Content-Type',
     'text/plain; charset=utf-8',
     'Content-Length',

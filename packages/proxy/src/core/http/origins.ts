@@ -1,13 +1,20 @@
-import { formatAddress } from '../../core/address.ts';
-import type { Address, Conn } from '../../core/conn.ts';
-import { ProxyError } from '../../core/errors.ts';
-import { lingeringClose } from '../../core/linger.ts';
-import type { Session } from '../../core/session.ts';
+import type { Conn } from '../conn.ts';
+import { ProxyError } from '../errors.ts';
+import { lingeringClose } from '../linger.ts';
+import type { Target } from '../route.ts';
 import { MessageReader } from './message-reader.ts';
 
-/** A connection to an origin, and the answers that come on it. */
-export interface Origin {
+/** A connection that was opened for a request, and what makes it fit for another one. */
+export interface Opened {
   readonly conn: Conn;
+  /** For whom and where to; a request with another key must not use it. */
+  readonly key: string;
+  /** The forwarder's node that it leads to, where it was chosen by one. */
+  readonly node?: Target | undefined;
+}
+
+/** A connection to an origin, and the answers that come on it. */
+export interface Origin extends Opened {
   readonly answers: MessageReader<'response'>;
   /** True when an earlier request went over it, so that the origin may have closed it just now. */
   readonly reused: boolean;
@@ -18,31 +25,35 @@ export interface Origin {
  * same target and the same user only, because origins tie authentication to connections.
  */
 export class Origins {
-  readonly #session: Session;
-  #key = '';
   #kept: Origin | undefined;
   #active: Origin | undefined;
   #closed = false;
-
-  constructor(session: Session) {
-    this.#session = session;
-  }
 
   /** True once the client has gone, or is being got rid of. */
   get closed(): boolean {
     return this.#closed;
   }
 
-  /** The kept connection where it fits, or else a new one. Rejects as {@link Session.open} does. */
-  async get(target: Address): Promise<Origin> {
-    const key = `${formatAddress(target)} ${this.#session.user}`;
+  /**
+   * The connection for the next request. `open` is given the one that is kept, and answers with that or with a new one.
+   * Rejects as `open` does; what was kept stays then.
+   */
+  async use(open: (kept: Opened | undefined) => Promise<Opened>): Promise<Origin> {
     const kept = this.#kept;
     this.#kept = undefined;
-    if (kept !== undefined && this.#key === key) return (this.#active = { ...kept, reused: true });
-    if (kept !== undefined) close(kept);
-    this.#key = key;
-    const conn = await this.#session.open(target);
-    this.#active = { conn, answers: new MessageReader(conn, 'response'), reused: false };
+    let opened: Opened;
+    try {
+      opened = await open(kept);
+    } catch (error) {
+      if (this.#closed && kept !== undefined) close(kept);
+      else this.#kept = kept;
+      throw error;
+    }
+    if (opened.conn === kept?.conn) this.#active = { ...kept, ...opened, reused: true };
+    else {
+      if (kept !== undefined) close(kept);
+      this.#active = { ...opened, answers: new MessageReader(opened.conn, 'response'), reused: false };
+    }
     if (this.#closed) this.abandon();
     return this.#active ?? Promise.reject(clientGone());
   }

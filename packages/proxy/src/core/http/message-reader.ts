@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { Http1BodyReader, Http1Error, Http1HeadReader } from '@sallyport/plugin/wire';
 import type { BodyFraming, Http1HeadOf, Http1Side } from '@sallyport/plugin/wire';
-import type { Conn } from '../../core/conn.ts';
-import { ProxyError } from '../../core/errors.ts';
+import type { Conn } from '../conn.ts';
+import { ProxyError } from '../errors.ts';
 
 const nothing = Buffer.alloc(0);
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { bodyFraming } from '@sallyport/plugin/wire';
 import { describe, expect, test } from 'vitest';
-import type { Conn } from '../../core/conn.ts';
-import { ProxyError } from '../../core/errors.ts';
+import type { Conn } from '../conn.ts';
+import { ProxyError } from '../errors.ts';
 import { MessageReader } from './message-reader.ts';
 
 /** A connection whose bytes are said by hand. */

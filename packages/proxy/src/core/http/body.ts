@@ -15,3 +15,27 @@ export function encodeParts(parts: readonly Buffer[], chunked: boolean): Buffer 
 export function encodeEnd(trailers: readonly string[]): Buffer {
   return Buffer.from(formatHead('0', trailers), 'latin1');
 }
+
+/** The beginning of a body, as much as was read. */
+export interface HeldBody {
+  readonly parts: readonly Buffer[];
+  /** True where that is all of it. */
+  readonly whole: boolean;
+}
+
+/** Reads a body until its end, or until more than `maxBytes` have come. Rejects as the reader does. */
+export async function holdBody(
+  reader: { bodyParts(): Promise<readonly Buffer[] | null> },
+  maxBytes: number,
+): Promise<HeldBody> {
+  const held: Buffer[] = [];
+  let bytes = 0;
+  for (let parts = await reader.bodyParts(); parts !== null; parts = await reader.bodyParts()) {
+    for (const part of parts) {
+      held.push(part);
+      bytes += part.length;
+    }
+    if (bytes > maxBytes) return { parts: held, whole: false };
+  }
+  return { parts: held, whole: true };
+}

@@ -1,0 +1,44 @@
+import { metadataDurationMs } from '../../schema/durations.ts';
+import { flag, optional, text } from '../../schema/read.ts';
+import type { FromFields, Reader } from '../../schema/read.ts';
+import { texts } from '../../schema/texts.ts';
+
+/** A header field's value as a file may give it. */
+const fieldValue: Reader<string> = (value, path, reading) => {
+  const written = text('a text without line ends')(value, path, reading);
+  if (written === undefined || !/[^\t\x20-\x7e\x80-\xff]/.test(written)) return written;
+  reading.report.error(value.place, path, 'holds a character that a header field cannot hold');
+  return undefined;
+};
+
+/** Header fields as a file may give them. */
+export const headerFields: Reader<readonly (readonly [name: string, value: string])[]> = (
+  value,
+  path,
+  reading,
+) => {
+  const found = texts()(value, path, reading);
+  for (const [name, written] of found ?? []) {
+    if (/^[\w!#$%&'*+.^`|~-]+$/.test(name) && !/[^\t\x20-\x7e\x80-\xff]/.test(written)) continue;
+    reading.report.error(value.place, `${path}.${name}`, 'is no header field');
+  }
+  return found;
+};
+
+/** What `handler.metadata` may say. */
+export const handlerFields = {
+  /** How long an origin may take to begin its answer. */
+  readTimeoutMs: optional(metadataDurationMs(), 'readTimeout'),
+  /** Ends what is idle: a connection between two requests, and a tunnel. */
+  idleTimeoutMs: optional(metadataDurationMs(), 'idleTimeout'),
+  /** Fields of CONNECT's answer, and of every answer of our own. */
+  header: { ...optional(headerFields, 'http.header'), aliases: ['header'] },
+  /** False: one request a connection, on both sides. */
+  keepalive: { ...optional(flag(), 'http.keepalive'), aliases: ['keepalive'] },
+  /** Says who we are. Default: nothing does. */
+  proxyAgent: optional(fieldValue),
+  /** Default `sallyport`. */
+  authBasicRealm: optional(fieldValue),
+} as const;
+
+export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
