@@ -48,6 +48,11 @@ go_programs() {
   (cd go && go vet ./... && go build -o bin/ ./server ./client)
 }
 
+gost() {
+  command -v go || { echo 'Go is not installed'; return 1; }
+  (cd gost/host && go vet ./... && go build -o ../bin/ .)
+}
+
 conformance() {
   command -v go || { echo 'Go is not installed'; return 1; }
   (cd conformance && go build -o bin/ connectrpc.com/conformance/cmd/connectconformance)
@@ -72,6 +77,7 @@ grpc_js() {
 }
 
 step 'Go, grpc-go and go-gost/plugin' go_programs
+step 'Go, GOST itself' gost
 step 'Go, the public conformance runner' conformance
 step 'Python, grpcio' python
 step 'Node, grpc-js' grpc_js

@@ -29,13 +29,13 @@ function run(command, args) {
   });
 }
 
-/** A suite of node:test, counted by its own summary. */
-async function tests(file) {
+/** A suite of node:test in one file or several, counted by its own summary. */
+async function tests(...files) {
   const report = path.join(folder, 'report.tap');
   const reporters = ['spec', 'stdout', 'tap', report].map((value, index) =>
     index % 2 === 0 ? `--test-reporter=${value}` : `--test-reporter-destination=${value}`,
   );
-  const { code } = await run(process.execPath, [...typescript, '--test', ...reporters, file]);
+  const { code } = await run(process.execPath, [...typescript, '--test', ...reporters, ...files]);
   const text = readFileSync(report, 'utf8');
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
   const failed = count('fail') + count('cancelled');
@@ -63,6 +63,7 @@ const suites = {
   python: () => tests('python/python.test.ts'),
   'grpc-js': () => tests('node-grpc-js/grpc-js.test.ts'),
   curl: () => tests('curl/curl.test.ts'),
+  gost: () => tests('gost/sdk.test.ts', 'gost/tunnel.test.ts', 'gost/chain.test.ts'),
   'conformance-client': () => conformance('client', 252),
   'conformance-server': () => conformance('server', 179),
   'seed-page': () => tests('seed-page/seed-page.test.ts'),
