@@ -27,14 +27,17 @@ export class MessageReader<Side extends Http1Side> {
   /** What follows the last message that was read, as far as it has come. */
   rest: Buffer = nothing;
   readonly #conn: Conn;
+  #repair: ((bytes: Buffer) => Buffer) | undefined;
   readonly #side: Side;
   readonly #heads: Http1HeadReader<Side>;
   #body: Http1BodyReader | undefined;
   /** A read that somebody has given up waiting for. */
   #pending: Promise<Buffer | null> | undefined;
 
-  constructor(conn: Conn, side: Side) {
+  /** `repair` is given the first bytes of the first message, and answers what they are to be taken for. */
+  constructor(conn: Conn, side: Side, repair?: (bytes: Buffer) => Buffer) {
     this.#conn = conn;
+    this.#repair = repair;
     this.#side = side;
     this.#heads = new Http1HeadReader(side);
   }
@@ -49,7 +52,9 @@ export class MessageReader<Side extends Http1Side> {
     this.rest = nothing;
     for (;;) {
       if (bytes.length > 0) {
-        const head = this.#parse(() => this.#heads.push(bytes as Buffer));
+        const taken = this.#repair?.(bytes as Buffer) ?? (bytes as Buffer);
+        this.#repair = undefined;
+        const head = this.#parse(() => this.#heads.push(taken));
         if (head !== undefined) {
           this.rest = this.#heads.rest;
           return head;

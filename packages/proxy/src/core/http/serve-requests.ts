@@ -27,6 +27,8 @@ export interface RequestServer {
   serve(request: HttpRequest, origins: Origins): Promise<boolean>;
   /** In place of the reply to an error. True: the client has been answered, and the connection ends. */
   answersError?(error: ProxyError, request: HttpRequest | undefined): Promise<boolean>;
+  /** As in {@link MessageReader}. */
+  readonly repair?: ((bytes: Buffer) => Buffer) | undefined;
   /** How long the client may take to begin a request. Default 60 s. */
   readonly idleMs?: number | undefined;
   readonly realm?: string | undefined;
@@ -65,7 +67,7 @@ class Connection {
     this.#client = client;
     this.#session = session;
     this.#server = server;
-    this.#requests = new MessageReader(client, 'request');
+    this.#requests = new MessageReader(client, 'request', server.repair);
   }
 
   async serve(): Promise<void> {

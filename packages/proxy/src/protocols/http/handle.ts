@@ -1,14 +1,16 @@
-import { formatHead, headerValues } from '@sallyport/plugin/wire';
+import { formatHead, headerValue, headerValues } from '@sallyport/plugin/wire';
 import { formatAddress } from '../../core/address.ts';
 import type { Conn, End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { parseBasic } from '../../core/http/credentials.ts';
 import { exchange } from '../../core/http/exchange.ts';
 import type { Origins } from '../../core/http/origins.ts';
+import { isEmpty } from '../../core/http/request.ts';
 import type { HttpRequest } from '../../core/http/request.ts';
 import { serveRequests } from '../../core/http/serve-requests.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
+import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import type { HandlerMetadata } from './options.ts';
 import { requestTarget } from './target.ts';
 import type { RequestTarget } from './target.ts';
@@ -28,6 +30,7 @@ class Proxy {
   readonly idleMs: number | undefined;
   readonly realm: string | undefined;
   readonly fields: readonly string[];
+  readonly repair: ((bytes: Buffer) => Buffer) | undefined;
   readonly #client: Conn;
   readonly #session: Session;
   readonly #metadata: HandlerMetadata;
@@ -41,9 +44,18 @@ class Proxy {
     this.idleMs = metadata.idleTimeoutMs;
     this.realm = metadata.authBasicRealm;
     this.fields = ownFields(metadata);
+    if (metadata.udp === true) this.repair = repairTunnelRequest;
   }
 
   async serve(request: HttpRequest, origins: Origins): Promise<boolean> {
+    if (
+      request.head.method === 'CONNECT' &&
+      headerValue(request.head.headers, 'x-gost-protocol')?.toLowerCase() === 'udp'
+    ) {
+      request.isTunnel = true;
+      await this.#authenticate(request);
+      return this.#datagrams(request);
+    }
     const target = requestTarget(request.head);
     request.target = target.address;
     request.isTunnel = target.kind === 'tunnel';
@@ -96,15 +108,33 @@ class Proxy {
     });
   }
 
-  async #tunnel({ requests, progress }: HttpRequest, { address }: RequestTarget): Promise<false> {
+  /** GOST's UDP over HTTP. Whatever the request line names is not looked at, as each datagram names its peer. */
+  async #datagrams(request: HttpRequest): Promise<false> {
+    if (!isEmpty(request.framing)) {
+      const message = 'a request for a UDP tunnel has no body';
+      throw new ProxyError('malformedRequest', 'client', message, { status: 400 });
+    }
+    if (this.#metadata.udp !== true) {
+      const message = 'this service carries no datagrams; `udp: true` would allow them';
+      throw new ProxyError('forbidden', 'client', message);
+    }
+    const upstream = await this.#session.associate();
+    try {
+      await this.#establish(request);
+    } catch (error) {
+      upstream.close();
+      throw error;
+    }
+    const broke = await this.#session.relay(createUdpTunnel(this.#client, 'client'), upstream);
+    if (broke !== undefined) throw broke;
+    return false;
+  }
+
+  async #tunnel(request: HttpRequest, { address }: RequestTarget): Promise<false> {
     const { idleTimeoutMs } = this.#metadata;
     const upstream = await this.#session.open(address);
-    progress.status = 200;
-    progress.fields = this.fields;
-    progress.untilClose = true;
-    requests.release();
     try {
-      await this.#client.write(established(this.fields));
+      await this.#establish(request);
     } catch (error) {
       upstream.reset();
       throw error;
@@ -114,6 +144,15 @@ class Proxy {
     if (broke !== undefined) throw broke;
     return false;
   }
+
+  /** Says yes; what follows on the connection is no HTTP any more. */
+  async #establish({ requests, progress }: HttpRequest): Promise<void> {
+    progress.status = 200;
+    progress.fields = this.fields;
+    progress.untilClose = true;
+    requests.release();
+    await this.#client.write(established(this.fields));
+  }
 }
 
 function ownFields({ header = [], proxyAgent }: HandlerMetadata): string[] {
@@ -122,4 +161,16 @@ function ownFields({ header = [], proxyAgent }: HandlerMetadata): string[] {
 
 function established(fields: readonly string[]): Buffer {
   return Buffer.from(formatHead('HTTP/1.1 200 Connection established', fields), 'latin1');
+}
+
+const withoutTarget = Buffer.from('CONNECT  HTTP/1.');
+const withTarget = Buffer.from('CONNECT 0.0.0.0:1 HTTP/1.');
+
+/**
+ * GOST asks for a UDP tunnel by a CONNECT of nothing at all, which is no request line. It is sent in one piece, at the
+ * beginning of a connection, and stands for nothing else.
+ */
+function repairTunnelRequest(bytes: Buffer): Buffer {
+  if (!bytes.subarray(0, withoutTarget.length).equals(withoutTarget)) return bytes;
+  return Buffer.concat([withTarget, bytes.subarray(withoutTarget.length)]);
 }

@@ -1,6 +1,6 @@
 import { metadataDurationMs } from '../../schema/durations.ts';
-import { flag, optional, text } from '../../schema/read.ts';
-import type { FromFields, Reader } from '../../schema/read.ts';
+import { flag, optional, text, whole } from '../../schema/read.ts';
+import type { Field, FromFields, Reader } from '../../schema/read.ts';
 import { texts } from '../../schema/texts.ts';
 
 /** A header field's value as a file may give it. */
@@ -39,6 +39,28 @@ export const handlerFields = {
   proxyAgent: optional(fieldValue),
   /** Default `sallyport`. */
   authBasicRealm: optional(fieldValue),
+  /** True: datagrams are carried (`X-Gost-Protocol: udp`). Default false, as in GOST. */
+  udp: optional(flag()),
+  /** GOST cuts longer datagrams; here every datagram is whole, and this changes nothing. */
+  udpBufferSize: {
+    read: whole(0),
+    required: false,
+    key: 'udp.bufferSize',
+    aliases: ['udpBufferSize'],
+  } satisfies Field<number, false>,
+  /** True: what goes through a tunnel is looked into and asked about. */
+  sniffing: optional(flag()),
+  /** How long the beginning of something may take before it is something else. Default 3 s. */
+  sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
+} as const;
+
+/** What `connector.metadata` may say. */
+export const connectorFields = {
+  /** How long the node may take to answer. Default: as long as there is for the whole dial. */
+  timeoutMs: optional(metadataDurationMs(), 'timeout'),
+  /** Further fields of the request. */
+  header: { ...optional(headerFields, 'header'), aliases: ['http.header'] },
 } as const;
 
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
+export type ConnectorMetadata = Partial<FromFields<typeof connectorFields>>;
