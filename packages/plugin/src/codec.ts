@@ -142,3 +142,13 @@ function messageField(type: MessageType<object>, name: string): MessageType<obje
 function ownFault(cause: unknown, message: string): PluginError {
   return cause instanceof PluginError ? cause : new PluginError('internal', message, { cause });
 }
+
+/**
+ * Reads a reply as a plugin would give it over HTTP, for answers that stand in a configuration. Throws PluginError
+ * `badReply` where it is none.
+ */
+export function parseReply(contract: Contract, method: string, body: Uint8Array): unknown {
+  const { decodeAnswer } = createMethodCodec(contract, method).http;
+  // What an answer takes from its question is nothing that a fixed answer could say.
+  return decodeAnswer(body, {} as never);
+}

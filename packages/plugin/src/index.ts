@@ -10,6 +10,7 @@ export { combine } from './engine/combine.ts';
 export { callChannel } from './engine/events.ts';
 export { parseEndpoints } from './engine/addresses.ts';
 export type { ParsedEndpoints, PluginEndpoint } from './engine/addresses.ts';
+export { parseReply } from './codec.ts';
 export { connectPlugin } from './client.ts';
 export type { ConnectedPlugin, ConnectPluginOptions } from './engine/connected-plugin.ts';
 export { servePlugins } from './server.ts';

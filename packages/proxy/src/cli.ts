@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { buildGraph } from './config/build.ts';
-import type { Graph } from './config/build.ts';
+import { buildGraph } from './config/build/graph.ts';
+import type { Graph } from './config/build/graph.ts';
 import { gostVariables } from './config/gost-names.ts';
 import { loadConfig } from './config/load.ts';
 import type { Loaded } from './config/load.ts';
-import type { Parts } from './config/parts.ts';
 import { formatFinding, formatFindings } from './schema/report.ts';
 import { findConfig } from './config/search.ts';
 import { systemReason } from './config/system-reason.ts';
@@ -14,7 +13,6 @@ import { help, parseFlags, usage } from './flags.ts';
 import type { Flags } from './flags.ts';
 import { openLog } from './log/log.ts';
 import type { LogLevel, OpenLog } from './log/log.ts';
-import { shippedParts } from './parts.ts';
 
 /** What the program has of the world outside. Tests give it another one. */
 export interface World {
@@ -25,8 +23,6 @@ export interface World {
   err(line: string): void;
   /** Calls back for each request to end (SIGINT, SIGTERM); answers how to stop listening for them. */
   onStop(request: () => void): () => void;
-  /** What the program is built of. */
-  readonly parts: Parts;
   /** Where a configuration is looked for when none is named. Default: as GOST. */
   readonly searchFolders?: readonly string[];
   /** How long open connections may go on once the end is asked for, in milliseconds. */
@@ -54,7 +50,6 @@ export async function main(argv: readonly string[]): Promise<void> {
         for (const signal of signals) process.off(signal, request);
       };
     },
-    parts: shippedParts,
     drainMs,
   });
 }
@@ -110,7 +105,7 @@ export async function run(argv: readonly string[], world: World): Promise<0 | 1 
     for (const name of gostVariables) {
       if (world.env[name]) log.warn(`${name} is set; this version does not serve what GOST uses it for`);
     }
-    return await serve(await buildGraph(config, loaded.trust, log, world.parts), opened, world);
+    return await serve(await buildGraph(config, loaded.tls, log), opened, world);
   } catch (error) {
     // A ProxyError says all in its message; anything else is a mistake of ours, whose stack is wanted.
     if (error instanceof ProxyError) log.fatal(error.message);

@@ -1,12 +1,21 @@
 import type { Protocol } from './core/protocol.ts';
 import type { Transport } from './core/way.ts';
-import { listAuther } from './policies/auther/index.ts';
 import { http } from './protocols/http/index.ts';
+import { socks4 } from './protocols/socks4/index.ts';
+import { socks5 } from './protocols/socks5/index.ts';
 import { tcp } from './transports/tcp/index.ts';
+import { tls } from './transports/tls/index.ts';
+import { unix } from './transports/unix/index.ts';
 
-/** THE list of what ships. A module that is not in it does not exist. */
-export const modules = {
-  transports: [tcp] satisfies readonly Transport[],
-  protocols: [http] satisfies readonly Protocol[],
-  policies: { auther: listAuther },
-} as const;
+/** How bytes are carried, by the word of the file: layers, the lowest first. A new row is a new listener and dialer. */
+const stacks = {
+  tcp: [tcp],
+  tls: [tcp, tls],
+  unix: [unix],
+} as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
+
+/** What bytes ask for: both ends of each. */
+const protocols: readonly Protocol[] = [http, socks5, socks4];
+
+/** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */
+export const modules = { stacks, protocols } as const;

@@ -102,7 +102,7 @@ describe.each(['grpc', 'http'] as const)('a plugin over %s says who may come in'
     await bothWays(proxy.port, undefined, 407);
     const yes = JSON.parse(await proxy.line(/says yes/)) as Record<string, unknown>;
     expect(yes).toMatchObject({
-      ...{ level: 'info', service: 'front', auther: 'users', decision: 'yes', source: 'live' },
+      ...{ level: 'info', service: 'front', by: 'users', decision: 'yes', source: 'live' },
       ...{ username: 'gost', user: 'id-of-gost' },
     });
     expect(yes.endpoint).toContain(plugin.addr);

@@ -105,6 +105,23 @@ export const gostKeys = {
   ],
   listener: ['type', 'chain', 'chainGroup', 'auther', 'authers', 'auth', 'tls', 'metadata'],
   auther: ['name', 'auths', 'reload', 'file', 'redis', 'http', 'plugin'],
+  hop: [
+    'name',
+    'interface',
+    'sockopts',
+    'selector',
+    'bypass',
+    'bypasses',
+    'resolver',
+    'hosts',
+    'nodes',
+    'reload',
+    'file',
+    'redis',
+    'http',
+    'plugin',
+    'metadata',
+  ],
   auth: ['username', 'password', 'file'],
   plugin: ['type', 'addr', 'tls', 'timeout', 'token'],
   tls: [
@@ -141,37 +158,107 @@ export const gostKeys = {
   ],
 } as const satisfies Record<string, readonly string[]>;
 
-/** Metadata keys of the handlers of this version. `hash`, `skipauth` and the shared families stand with each. */
+const forwarding = [
+  'readTimeout',
+  'idleTimeout',
+  'http.keepalive',
+  'proxyProtocol',
+  'bufferSize',
+  ...tuning.sniffing,
+];
+const socks = [
+  'readTimeout',
+  'notls',
+  'bind',
+  'udp',
+  'publicAddr',
+  'udp.bufferSize',
+  'udp.bindRange',
+  'udp.bindRange.min',
+  'udp.bindRange.max',
+  'udp.resolveDomain',
+  'comp',
+  'tor',
+  'hash',
+  ...tuning.mux,
+  ...tuning.sniffing,
+];
+const httpHandler = [
+  'readTimeout',
+  'idleTimeout',
+  'http.header',
+  'header',
+  'http.keepalive',
+  'keepalive',
+  'http.compression',
+  'compression',
+  'proxyAgent',
+  'authBasicRealm',
+  'probeResist',
+  'probeResistance',
+  'probe_resist',
+  'knock',
+  'udp',
+  'udp.bufferSize',
+  'cache',
+  ...tuning.sniffing,
+];
+const websocket = [
+  'path',
+  'header',
+  'handshakeTimeout',
+  'readHeaderTimeout',
+  'readBufferSize',
+  'writeBufferSize',
+  'enableCompression',
+  'backlog',
+];
+
+/** Metadata keys of the handlers of this version beside those that every handler takes. */
 export const gostHandlerMetadata: Readonly<Record<string, readonly string[]>> = {
-  http: [
-    'readTimeout',
-    'idleTimeout',
-    'http.header',
-    'header',
-    'http.keepalive',
-    'keepalive',
-    'http.compression',
-    'compression',
-    'proxyAgent',
-    'authBasicRealm',
-    'probeResist',
-    'probeResistance',
-    'probe_resist',
-    'knock',
-    'udp',
-    'udp.bufferSize',
-    'hash',
-    'skipauth',
-    'cache',
-    ...tuning.sniffing,
-    ...tuning.observer,
-    ...tuning.limiter,
-  ],
+  http: httpHandler,
+  socks5: socks,
+  socks,
+  socks4: ['readTimeout', 'hash', ...tuning.sniffing],
+  socks4a: ['readTimeout', 'hash', ...tuning.sniffing],
+  auto: [...new Set([...httpHandler, ...socks])],
+  sni: ['readTimeout', 'hash', ...tuning.sniffing],
+  tcp: forwarding,
+  udp: [...forwarding, 'stateless'],
+  forward: forwarding,
 };
 
 /** Metadata keys of the listeners of this version. */
 export const gostListenerMetadata: Readonly<Record<string, readonly string[]>> = {
   tcp: ['mptcp', 'reuseport', ...tuning.keepalive],
+  tls: ['mptcp', ...tuning.keepalive],
+  ws: [...websocket, 'mptcp', ...tuning.keepalive],
+  wss: [...websocket, 'mptcp', ...tuning.keepalive],
+  udp: ['ttl', 'keepalive', 'readBufferSize', 'readQueueSize', 'backlog', 'stateless'],
+  unix: [],
+};
+
+/** Metadata keys of the dialers of this version. */
+export const gostDialerMetadata: Readonly<Record<string, readonly string[]>> = {
+  tcp: [...tuning.keepalive],
+  tls: ['handshakeTimeout', ...tuning.keepalive],
+  ws: [...websocket, 'host', 'keepalive', 'ttl', ...tuning.keepalive.map((key) => `tcp.${key}`)],
+  wss: [...websocket, 'host', 'keepalive', 'ttl', ...tuning.keepalive.map((key) => `tcp.${key}`)],
+  udp: [],
+  unix: [],
+};
+
+/** Metadata keys of the connectors of this version. */
+export const gostConnectorMetadata: Readonly<Record<string, readonly string[]>> = {
+  http: ['timeout', 'header'],
+  socks5: ['notls', 'relay', 'udp.timeout', 'udp.bufferSize', ...tuning.mux],
+  socks: ['notls', 'relay', 'udp.timeout', 'udp.bufferSize', ...tuning.mux],
+  socks4: ['disable4a'],
+  socks4a: ['disable4a'],
+  forward: [],
+  tcp: [],
+  direct: ['action'],
+  virtual: ['action'],
 };
 
 /** Every type of handler, listener, dialer and connector, with GOST's second names. */

@@ -1,19 +1,20 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import type { TlsSettings } from '@sallyport/plugin/wire';
 import { parseTree } from '../schema/parse.ts';
 import type { ParseLimits } from '../schema/parse.ts';
-import { mergeConfigs } from './references.ts';
-import type { Config } from './references.ts';
+import type { Config } from './merge.ts';
+import { resolveConfig } from './references.ts';
 import { createReport } from '../schema/report.ts';
 import type { Report } from '../schema/report.ts';
-import { readConfig } from './schema.ts';
-import type { FileConfig, TlsConfig } from './schema.ts';
+import { checkServices } from './services.ts';
+import { readConfig } from './sections/services.ts';
+import type { FileConfig } from './sections/services.ts';
 import { createSource } from '../schema/source.ts';
 import type { Source } from '../schema/source.ts';
 import { systemReason } from './system-reason.ts';
-import { readTrust } from './trust.ts';
+import { readTlsFiles } from './tls-files.ts';
+import type { TlsFiles } from './tls-files.ts';
 
 /** How configuration is loaded. */
 export interface LoadOptions {
@@ -30,7 +31,7 @@ export interface LoadOptions {
 export interface Loaded {
   readonly config: Config | undefined;
   /** What the `tls` blocks of the configuration name, read from its files. */
-  readonly trust: ReadonlyMap<TlsConfig, TlsSettings>;
+  readonly tls: TlsFiles;
   readonly report: Report;
 }
 
@@ -46,24 +47,22 @@ export async function loadConfig(origins: readonly string[], options: LoadOption
     const file = source && readFile(source, report, options);
     if (file !== undefined) files.push(file);
   }
-  const config = mergeConfigs(files, report);
-  const trust = new Map<TlsConfig, TlsSettings>();
-  for (const { plugin } of config.authers) {
-    const settings = plugin?.tls && readTrust(plugin.tls, report);
-    if (settings !== undefined) trust.set(plugin!.tls!, settings);
-  }
+  const config = resolveConfig(files, report);
+  const tls = readTlsFiles(config, report);
+  checkServices(config, report);
   if (config.services.length === 0 && report.errors.length === 0) {
     const source = createSource(origins.at(-1) ?? '-C', '');
     report.error({ source, offset: 0 }, '', 'no services are configured, so that there is nothing to do');
   }
-  return { config: report.errors.length === 0 ? config : undefined, trust, report };
+  return { config: report.errors.length === 0 ? config : undefined, tls, report };
 }
 
 /** Loads one text that is already there, without the files that it names. */
-export function loadText(name: string, text: string, options: LoadOptions = {}): Omit<Loaded, 'trust'> {
+export function loadText(name: string, text: string, options: LoadOptions = {}): Omit<Loaded, 'tls'> {
   const report = createReport();
   const file = readFile(createSource(name, text), report, options);
-  const config = mergeConfigs(file === undefined ? [] : [file], report);
+  const config = resolveConfig(file === undefined ? [] : [file], report);
+  checkServices(config, report);
   return { config: report.errors.length === 0 ? config : undefined, report };
 }
 

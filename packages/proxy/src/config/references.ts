@@ -1,84 +1,156 @@
 import { didYouMean } from '../schema/nearest.ts';
+import type { Located } from '../schema/read.ts';
 import type { Report } from '../schema/report.ts';
 import { formatPlace } from '../schema/source.ts';
 import type { Place } from '../schema/source.ts';
-import type { AutherConfig, FileConfig, LogConfig, ServiceConfig } from './schema.ts';
+import { mergeConfigs } from './merge.ts';
+import type { Config } from './merge.ts';
+import type { ForwarderNodeConfig, HopConfig, NodeConfig } from './sections/nodes.ts';
+import type { FileConfig } from './sections/services.ts';
 
-/** All files together: lists one after the other, and of `log` the last, as GOST merges them. */
-export interface Config {
-  readonly services: readonly (ServiceConfig & { readonly name: string })[];
-  readonly authers: readonly AutherConfig[];
-  readonly log: LogConfig | undefined;
-}
+/** The lists that something may name an entry of, and what an entry is called. */
+const lists = {
+  authers: 'auther',
+  admissions: 'admission',
+  bypasses: 'bypass',
+  hosts: 'hosts',
+  resolvers: 'resolver',
+  limiters: 'limiter',
+  climiters: 'climiter',
+  rlimiters: 'rlimiter',
+  recorders: 'recorder',
+  observers: 'observer',
+  rewriters: 'rewriter',
+  chains: 'chain',
+  hops: 'hop',
+} as const;
+type ListName = keyof typeof lists;
+
+/** Something that may have a name, and stands somewhere. */
+type Named = Located & { readonly name?: string };
 
 /**
  * Merges the files and looks up every name that one thing calls another by. A name that nobody has is an error (GOST
- * lets everybody in), and so is a name that two have. A service without a name is called `service-0`, `service-1`, … by
- * its place in the list, as GOST names those of its command line.
+ * lets everybody in, or goes directly), and so is a name that two have.
  */
-export function mergeConfigs(files: readonly FileConfig[], report: Report): Config {
-  const services = files
-    .flatMap((file) =>
-      (file.services ?? []).map((service, index) => ({ service, path: `services[${String(index)}]` })),
-    )
-    .map(({ service, path }, index) => ({
-      path,
-      service: { ...service, name: service.name ?? `service-${String(index)}` },
-    }));
-  const authers = files.flatMap((file) =>
-    (file.authers ?? []).map((auther, index) => ({ auther, path: `authers[${String(index)}]` })),
-  );
-  unique(
-    'service',
-    services.map(({ service, path }) => ({ name: service.name, path, place: service.at('name') })),
-    report,
-  );
-  unique(
-    'auther',
-    authers.map(({ auther, path }) => ({ name: auther.name, path, place: auther.at('name') })),
-    report,
-  );
-  const known = [...new Set(authers.map(({ auther }) => auther.name).filter((name) => name !== undefined))];
-  for (const { service, path } of services) {
-    const { handler } = service;
-    // Gaps are there only beside errors that are already reported.
-    if (handler === undefined) continue;
-    const wanted = [
-      ...(handler.auther === undefined ? [] : [{ name: handler.auther, key: 'auther' }]),
-      ...(handler.authers ?? []).map((name) => ({ name, key: 'authers' })),
-    ];
-    for (const { name, key } of wanted) {
-      if (known.includes(name)) continue;
-      const defined = known.length === 0 ? 'no auther is defined' : `defined: ${known.join(', ')}`;
-      report.error(
-        handler.at(key),
-        `${path}.handler.${key}`,
-        `${service.name}: auther \`${name}\` is not defined; ${defined}${didYouMean(name, known)}`,
-      );
+export function resolveConfig(files: readonly FileConfig[], report: Report): Config {
+  const config = mergeConfigs(files);
+  const known = new Map<ListName, readonly string[]>();
+  for (const [list, what] of Object.entries(lists) as [ListName, string][]) {
+    const named: readonly Named[] = config[list];
+    unique(what, named, report);
+    known.set(
+      list,
+      [...new Set(named.flatMap(({ name }) => name ?? []))],
+    );
+  }
+  unique('service', config.services, report);
+  const lookUp = new References(known, config.compat.has('missingReferences'), report);
+  for (const service of config.services) {
+    const at = lookUp.from(service, service.name);
+    at('admissions', 'admission', 'admissions');
+    at('bypasses', 'bypass', 'bypasses');
+    at('resolvers', 'resolver');
+    at('hosts', 'hosts');
+    at('limiters', 'limiter');
+    at('climiters', 'climiter');
+    at('rlimiters', 'rlimiter');
+    at('observers', 'observer');
+    for (const use of service.recorders ?? []) lookUp.from(use, service.name)('recorders', 'name');
+    if (service.handler !== undefined) {
+      const handler = lookUp.from(service.handler, service.name);
+      handler('authers', 'auther', 'authers');
+      handler('limiters', 'limiter');
+      handler('observers', 'observer');
+      handler('chains', 'chain');
+    }
+    if (service.forwarder !== undefined) {
+      lookUp.from(service.forwarder, service.name)('hops', 'hop');
+      for (const node of service.forwarder.nodes ?? []) nodeNames(node, lookUp);
     }
   }
-  return {
-    services: services.map(({ service }) => service),
-    authers: authers.map(({ auther }) => auther),
-    log: files.findLast((file) => file.log !== undefined)?.log,
-  };
+  for (const hop of config.hops) hopNames(hop, lookUp);
+  for (const chain of config.chains) {
+    for (const hop of chain.hops ?? []) {
+      // As in GOST, a hop of a chain without nodes and plugin stands for one of the list.
+      if (hop.nodes === undefined && hop.plugin === undefined)
+        lookUp.from(hop, chain.name ?? '')('hops', 'name');
+      else hopNames(hop, lookUp);
+    }
+  }
+  for (const resolver of config.resolvers) {
+    for (const server of resolver.nameservers ?? [])
+      lookUp.from(server, resolver.name ?? '')('chains', 'chain');
+  }
+  return config;
 }
 
-function unique(
-  what: string,
-  named: readonly { readonly name: string | undefined; readonly path: string; readonly place: Place }[],
-  report: Report,
-): void {
+function hopNames(hop: HopConfig, lookUp: References): void {
+  const at = lookUp.from(hop, hop.name ?? 'a hop');
+  at('bypasses', 'bypass', 'bypasses');
+  at('resolvers', 'resolver');
+  at('hosts', 'hosts');
+  for (const node of hop.nodes ?? []) nodeNames(node, lookUp);
+}
+
+function nodeNames(node: NodeConfig | ForwarderNodeConfig, lookUp: References): void {
+  const at = lookUp.from(node, node.name ?? 'a node');
+  at('bypasses', 'bypass', 'bypasses');
+  at('resolvers', 'resolver');
+  at('hosts', 'hosts');
+  for (const rule of [...(node.http?.rewriteRequestBody ?? []), ...(node.http?.rewriteResponseBody ?? [])])
+    lookUp.from(rule, node.name ?? 'a node')('rewriters', 'rewriter');
+}
+
+/** Looks names up, and says which are not there. */
+class References {
+  readonly #known: ReadonlyMap<ListName, readonly string[]>;
+  readonly #lenient: boolean;
+  readonly #report: Report;
+
+  constructor(known: ReadonlyMap<ListName, readonly string[]>, lenient: boolean, report: Report) {
+    this.#known = known;
+    this.#lenient = lenient;
+    this.#report = report;
+  }
+
+  /** For the keys of one mapping; `owner` is how a person calls what it belongs to. */
+  from(mapping: Located, owner: string): (list: ListName, ...keys: readonly string[]) => void {
+    return (list, ...keys) => {
+      for (const key of keys) {
+        const written = (mapping as unknown as Record<string, unknown>)[key];
+        const wanted = written === undefined ? [] : [written].flat();
+        for (const name of wanted as string[])
+          this.#look(list, name, mapping.at(key), `${mapping.path()}.${key}`, owner);
+      }
+    };
+  }
+
+  #look(list: ListName, name: string, place: Place, path: string, owner: string): void {
+    const known = this.#known.get(list)!;
+    if (known.includes(name)) return;
+    const what = lists[list];
+    const defined =
+      known.length === 0 ? `no ${what} is defined` : `defined: ${known.slice(0, 20).join(', ')}`;
+    const message = `${owner}: ${what} \`${name}\` is not defined; ${defined}${didYouMean(name, known)}`;
+    if (this.#lenient) this.#report.warn(place, path, `${message} (ignored, \`compat.missingReferences\`)`);
+    else this.#report.error(place, path, message);
+  }
+}
+
+function unique(what: string, entries: readonly Named[], report: Report): void {
   const first = new Map<string, Place>();
-  for (const { name, path, place } of named) {
+  for (const entry of entries) {
+    const { name } = entry;
     if (name === undefined) continue;
     const taken = first.get(name);
-    if (taken === undefined) first.set(name, place);
-    else
+    if (taken === undefined) first.set(name, entry.at('name'));
+    else {
       report.error(
-        place,
-        `${path}.name`,
+        entry.at('name'),
+        `${entry.path()}.name`,
         `a second ${what} \`${name}\`; the first is at ${formatPlace(taken)}`,
       );
+    }
   }
 }

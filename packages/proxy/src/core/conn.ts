@@ -1,6 +1,11 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Datagrams } from './datagrams.ts';
 
-/** A host (a name, or an IP address without brackets) and a port. Canonical once it has passed `core/address`. */
+/**
+ * A host (a name, or an IP address without brackets) and a port. Canonical once it has passed `core/address`. A unix
+ * socket has its path as host, which begins with `/` or `@`, and port 0.
+ */
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -25,6 +30,8 @@ export interface Ends {
   readonly tls?: PeerTls;
   /** What a tunnel's visitor asked for. */
   readonly wanted?: Address;
+  /** The trusted proxy that connected, where `remote` is who it says it speaks for. */
+  readonly via?: Address;
 }
 
 /** A byte stream; a layer makes a new Conn around the one below. One reader at a time. */
@@ -47,10 +54,21 @@ export interface Conn extends Ends {
   readonly closed: Promise<void>;
   /** Made on first use, for libraries; from then on the only way in. */
   readonly stream: Duplex;
+  /** The connection that this one is a layer over. Absent at the lowest layer. */
+  readonly under?: Conn;
+  /**
+   * Gives the socket away, paused, with everything that was read and not taken put back; the Conn must not be used any
+   * more. Undefined, and nothing has changed, where there is no socket or it has ended. For layers that Node implements
+   * over sockets, which are several times faster than over `stream`.
+   */
+  detach?(): Socket | undefined;
 }
 
-/** Called for each connection that a listener accepted. */
-export type Accept = (end: Conn) => void;
+/** What a listener accepts and a handler serves: a connection, or one peer's datagrams. */
+export type End = Conn | Datagrams;
+
+/** Called for each connection, or each new peer of datagrams, that a listener accepted. */
+export type Accept = (end: End) => void;
 
 /** An open listener. `close` stops accepting; accepted connections live on. */
 export interface Listening {

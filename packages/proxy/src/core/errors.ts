@@ -10,10 +10,12 @@ export const proxyErrorCodes = [
   'wrongCredentials',
   'couldNotAsk',
   'forbidden',
+  'tooManyRequests',
   'noRoute',
   'nameNotFound',
   'dialFailed',
   'dialTimeout',
+  'upstreamRefused',
   'upstreamClosed',
   'upstreamTimeout',
   'badUpstreamReply',
@@ -34,7 +36,10 @@ export interface ProxyErrorOptions {
   cause?: unknown;
   /** True when the same thing may work on another node. Default false. */
   retryable?: boolean;
-  /** `malformedRequest` and `unsupported` in HTTP: the status that says it best. */
+  /**
+   * The HTTP status that says it best, where the code leaves it open. Other protocols take it as a hint: 403 is "not
+   * allowed", 407 "who are you".
+   */
   status?: number;
 }
 

@@ -2,11 +2,14 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { tcp } from '../transports/tcp/index.ts';
+import type { Conn } from './conn.ts';
 import { ProxyError } from './errors.ts';
 import type { SessionEvent } from './events.ts';
-import type { Protocol } from './protocol.ts';
+import { createLoopGuard } from './loop-guard.ts';
+import type { Handler } from './protocol.ts';
+import type { Session } from './session.ts';
 import { startService } from './service.ts';
-import type { RunningService } from './service.ts';
+import type { RunningService, ServiceParts } from './service.ts';
 
 const open: { destroy(): unknown }[] = [];
 let service: RunningService | undefined;
@@ -15,13 +18,18 @@ afterEach(async () => {
   await service?.close();
 });
 
-async function start(handle: Protocol['handle']) {
+async function start(
+  handle: (conn: Conn, session: Session) => Promise<void>,
+  more: Partial<ServiceParts> = {},
+) {
   const events: SessionEvent[] = [];
   const closed: (() => void)[] = [];
-  const way = tcp.wrap(undefined);
+  const way = tcp.wrap(undefined, { metadata: {} });
+  const handler: Handler = { metadata: {}, serves: 'stream', handle: handle as Handler['handle'] };
   service = await startService({
-    ...{ service: 's', address: { host: '127.0.0.1', port: 0 }, entry: way, way, authenticate: undefined },
-    protocol: { type: 'test', handle },
+    ...{ service: 's', address: { host: '127.0.0.1', port: 0 }, base: way, direct: way },
+    ...{ layers: (under) => under, handler, options: { metadata: {} } },
+    ...{ retries: 0, dialTimeoutMs: 15_000, idleMs: 0, serve: () => Promise.resolve() },
     publish(_session, event) {
       events.push(event);
       if (event.kind === 'closed') for (const told of closed.splice(0)) told();
@@ -29,13 +37,15 @@ async function start(handle: Protocol['handle']) {
     problem(error) {
       throw error;
     },
+    ...more,
   });
   const { port } = service.address;
   const connect = async () => {
     const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     socket.on('error', () => undefined).resume();
     open.push(socket);
-    await once(socket, 'connect');
+    // A connection that is reset at once may be over before it is known to have begun.
+    await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => undefined);
     return socket;
   };
   return { events, connect, service, closedOnce: () => new Promise<void>((resolve) => closed.push(resolve)) };
@@ -83,7 +93,7 @@ describe('a service', () => {
     const stopping = service.stop().then(() => (stopped = true));
     await once(socket, 'end');
     expect(stopped).toBe(false);
-    await expect(connect()).rejects.toThrow(/ECONNREFUSED/);
+    expect((await connect()).destroyed).toBe(true);
     socket.end();
     await stopping;
   });
@@ -101,5 +111,119 @@ describe('a service', () => {
     await service.close();
     expect(await broken).toBe(true);
     await service.close();
+  });
+});
+
+describe('who may connect', () => {
+  const answering = (ask: () => boolean | Promise<boolean>): Partial<ServiceParts> => ({
+    admission: { admit: ask },
+  });
+
+  test('is asked once, with all that is known, and a no is no byte', async () => {
+    const asks: unknown[] = [];
+    let served = 0;
+    const admit = (ask: unknown) => {
+      asks.push(ask);
+      return asks.length > 1;
+    };
+    const { connect, events, closedOnce } = await start(
+      async (conn) => {
+        served++;
+        await conn.end();
+      },
+      { admission: { admit } },
+    );
+    const told = closedOnce();
+    const socket = await connect();
+    await told;
+    const client = expect.stringMatching(/^127\.0\.0\.1:\d+$/) as string;
+    expect(asks).toEqual([{ client, service: 's', network: 'tcp' }]);
+    expect(socket.bytesRead).toBe(0);
+    expect(served).toBe(0);
+    expect(events.map(({ kind }) => kind)).toEqual(['opened', 'decided', 'closed']);
+    expect(events.at(-1)).toMatchObject({ error: { code: 'forbidden' } });
+    const again = closedOnce();
+    (await connect()).end();
+    await again;
+    expect(served).toBe(1);
+  });
+
+  test('nobody waits for another one’s question', async () => {
+    let first = true;
+    let answer!: (yes: boolean) => void;
+    const { connect, closedOnce } = await start(
+      async (conn) => {
+        await conn.read();
+        await conn.end();
+      },
+      answering(() => {
+        if (!first) return true;
+        first = false;
+        return new Promise((resolve) => (answer = resolve));
+      }),
+    );
+    await connect();
+    const told = closedOnce();
+    (await connect()).end();
+    await told;
+    const late = closedOnce();
+    answer(false);
+    await late;
+  });
+
+  test('could not ask is no', async () => {
+    const { connect, events, closedOnce } = await start(
+      () => Promise.reject(new Error('not served')),
+      answering(() => {
+        throw new Error('broken');
+      }),
+    );
+    const told = closedOnce();
+    await connect();
+    await told;
+    expect(events.at(-1)).toMatchObject({ error: { code: 'couldNotAsk' } });
+  });
+
+  test('a connection too many is closed, and its place is free again when another one goes', async () => {
+    let open = 0;
+    const connections = { enter: () => (open >= 1 ? undefined : (open++, () => void open--)) };
+    const { connect, closedOnce } = await start(
+      async (conn) => {
+        await conn.read();
+        await conn.end();
+      },
+      { connections, problem: () => undefined },
+    );
+    const socket = await connect();
+    const refused = await connect();
+    if (!refused.closed) await once(refused, 'close');
+    const told = closedOnce();
+    socket.end();
+    await told;
+    const again = closedOnce();
+    (await connect()).end();
+    await again;
+  });
+});
+
+describe('a service that would connect to itself', () => {
+  test('is cut after a few rounds', async () => {
+    const loops = createLoopGuard();
+    let served = 0;
+    const { connect, service, events } = await start(
+      async (conn, session) => {
+        served++;
+        const upstream = await session.open(service.address);
+        await session.relay(conn, upstream);
+      },
+      { loops, direct: loops.over(tcp.wrap(undefined, { metadata: {} })) },
+    );
+    const socket = await connect();
+    socket.write('x');
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(served).toBe(2);
+    expect(events.find((event) => event.kind === 'closed' && event.error !== undefined)).toMatchObject({
+      error: { code: 'loop' },
+    });
   });
 });

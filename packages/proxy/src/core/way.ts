@@ -1,30 +1,65 @@
 import type { Accept, Address, Conn, Listening } from './conn.ts';
+import type { Datagrams } from './datagrams.ts';
 import type { ProxyError } from './errors.ts';
+import type { ClientTls, ServerTls } from './tls.ts';
+import type { Fields } from '../schema/read.ts';
 
-/** What a dial is told of whom it is for. */
-export interface DialContext {
+/** What a dial, or a question on the way to it, is told of whom it is for. */
+export interface Context {
   /** Fires when nobody waits for the connection any more. */
   readonly signal: AbortSignal;
   /** The id of the session, for whoever logs or asks in its name. */
   readonly session?: string;
+  readonly service?: string;
+  /** The address that connected. */
+  readonly client?: Address;
+  /** Who that proved to be; empty where nobody was asked. */
+  readonly user?: string;
+  /** The target as the client asked for it, before hosts and resolver. */
+  readonly target?: Address;
+  /** Says why an address that the name turned out to have must not be dialled; undefined: it may. */
+  refuses?(address: Address): ProxyError | undefined;
 }
 
 /** A way to reach addresses and to be reached. Made once and kept; whoever made it closes it. */
 export interface Way {
   /** Opens a connection. Rejects with ProxyError `nameNotFound`, `dialFailed`, `dialTimeout` or `clientClosed`. */
-  dial(to: Address, context: DialContext): Promise<Conn>;
+  dial(to: Address, context: Context): Promise<Conn>;
   /**
-   * Binds, and calls `accept` for each connection, and `problem` when one could not be accepted. Rejects with ProxyError
-   * `addressInUse` or `listenFailed`.
+   * Opens a place to send datagrams from: to one peer, or to any where `to` is absent. Absent: datagrams cannot go this
+   * way. Whoever asked closes it. Rejects as `dial`.
    */
-  listen(at: Address, accept: Accept, problem: (error: ProxyError) => void): Promise<Listening>;
+  packets?(to: Address | undefined, context: Context): Promise<Datagrams>;
+  /**
+   * Binds, and calls `accept` for each connection (for datagrams: for each peer), and `problem` when one could not be
+   * accepted. Absent: this way cannot be listened on. Rejects with ProxyError `addressInUse` or `listenFailed`.
+   */
+  listen?(at: Address, accept: Accept, problem: (error: ProxyError) => void): Promise<Listening>;
   /** Ends what the way keeps open for itself; connections that it gave away live on. */
   close(): Promise<void>;
 }
 
-/** A layer that carries bytes. `wrap` makes a way of the one below it; the lowest layer has none below. */
+/** What the file says of one listener or one dialer. All layers of a stack are given the same. */
+export interface LayerOptions {
+  /** Of a listener: the certificate that it shows, and whom it lets in. */
+  readonly serverTls?: ServerTls;
+  /** Of a dialer: whom it believes, and who it is. */
+  readonly clientTls?: ClientTls;
+  /** What the layers' `listener` or `dialer` fields read from `metadata`. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * A layer that carries bytes. A stack is a list of layers, the lowest first: `wss` is tcp, tls, ws. The same layer listens
+ * and dials, so that both ends of what it says to its peer live in one folder.
+ */
 export interface Transport {
   /** GOST's word for it in a configuration. */
   readonly type: string;
-  wrap(under: Way | undefined): Way;
+  /** The keys of `listener.metadata` that this layer reads. */
+  readonly listener: Fields;
+  /** The keys of `dialer.metadata` that this layer reads. */
+  readonly dialer: Fields;
+  /** Makes a way of the one below it; the lowest layer has none below. */
+  wrap(under: Way | undefined, options: LayerOptions): Way;
 }

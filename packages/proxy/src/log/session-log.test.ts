@@ -1,11 +1,14 @@
 import type { CallEvent } from '@sallyport/plugin';
 import { describe, expect, test } from 'vitest';
 import { ProxyError } from '../core/errors.ts';
-import type { AuthDecided, SessionEvent } from '../core/events.ts';
+import type { Decided, SessionClosed, SessionEvent, SessionFacts } from '../core/events.ts';
 import { createLog } from './log.ts';
 import { logSessions } from './session-log.ts';
 
-const session = { id: 's1', service: 'front', client: { host: '::1', port: 7 } };
+const session: SessionFacts = {
+  ...{ id: 's1', service: 'front', client: { host: '::1', port: 7 }, network: 'tcp' },
+  ...{ local: { host: '::1', port: 8080 }, user: '', traffic: { received: 0, sent: 0 } },
+};
 
 function logged(...events: SessionEvent[]): Record<string, unknown>[] {
   const lines: Record<string, unknown>[] = [];
@@ -36,16 +39,9 @@ const call = (more: Partial<CallEvent>): CallEvent => ({
   },
   ...more,
 });
-const decided = (more: Partial<AuthDecided>): AuthDecided => ({
-  ...{
-    kind: 'authDecided',
-    outcome: 'yes',
-    username: 'u',
-    user: 'id',
-    calls: [call({})],
-    ms: 2,
-    error: undefined,
-  },
+const decided = (more: Partial<Decided>): Decided => ({
+  ...{ kind: 'decided', module: 'auth', outcome: 'yes', about: 'u', answer: 'id' },
+  ...{ calls: [call({})], ms: 2, error: undefined },
   ...more,
 });
 
@@ -53,12 +49,17 @@ describe('a decision is one line', () => {
   test('yes and no, from where and why', () => {
     expect(logged(decided({}))).toMatchObject([
       {
-        ...{ level: 'info', session: 's1', client: '[::1]:7', module: 'auth', decision: 'yes', auther: 'a' },
+        ...{ level: 'info', session: 's1', client: '[::1]:7', module: 'auth', decision: 'yes', by: 'a' },
         ...{ endpoint: 'grpc://h:1', source: 'live', ms: 2, username: 'u', user: 'id' },
         msg: 'a says yes to "u" (grpc://h:1, live, 1.3 ms)',
       },
     ]);
-    const no = decided({ outcome: 'no', username: '', calls: [call({ source: 'cached', reason: 'why' })] });
+    const no = decided({
+      outcome: 'no',
+      about: '',
+      answer: '',
+      calls: [call({ source: 'cached', reason: 'why' })],
+    });
     expect(logged(no)).toMatchObject([
       { msg: 'a says no to a client without credentials (grpc://h:1, cached, 1.3 ms): why', reason: 'why' },
     ]);
@@ -75,14 +76,25 @@ describe('a decision is one line', () => {
       }),
     );
     expect(line).toMatchObject({
-      ...{ level: 'warn', auther: 'b', code: 'couldNotAsk', at: 'plugin' },
+      ...{ level: 'warn', by: 'b', code: 'couldNotAsk', at: 'plugin' },
       msg: 'could not ask b about "u" (grpc://h:1, live, 1.3 ms, timeout): too slow',
       before: ['a (grpc://h:1, live, 1.3 ms) answered'],
+    });
+    const [bypass] = logged(decided({ module: 'bypass', outcome: 'no', about: 'a.test:80', answer: '' }));
+    expect(bypass).toMatchObject({
+      level: 'info',
+      about: 'a.test:80',
+      msg: 'a says no to a.test:80 (grpc://h:1, live, 1.3 ms)',
+    });
+    const [hop] = logged(decided({ module: 'hop', about: 'a.test:80', answer: '192.0.2.1:8080' }));
+    expect(hop).toMatchObject({
+      ...{ level: 'debug', answer: '192.0.2.1:8080' },
+      msg: 'a says yes to a.test:80 (192.0.2.1:8080) (grpc://h:1, live, 1.3 ms)',
     });
     const [unobserved] = logged(
       decided({ outcome: 'couldNotAsk', calls: [], error: new ProxyError('couldNotAsk', 'plugin', 'why') }),
     );
-    expect(unobserved).toMatchObject({ msg: 'could not ask the auther about "u" (2 ms): why' });
+    expect(unobserved).toMatchObject({ msg: 'could not ask the auth about "u" (2 ms): why' });
   });
 });
 
@@ -90,18 +102,18 @@ test('what went wrong is told, hang-ups are for debugging, mistakes of ours have
   const served = (error?: ProxyError): SessionEvent => ({
     ...{ kind: 'served', what: 'GET a:80', target: undefined, user: '', status: 502, ms: 1, error },
   });
-  const closed = (error?: ProxyError): SessionEvent => ({
-    ...{ kind: 'closed', ms: 1, traffic: { received: 1, sent: 2 }, error },
+  const closed = (error?: ProxyError, more: Partial<SessionClosed> = {}): SessionEvent => ({
+    ...{ kind: 'closed', network: 'tcp', local: session.local, ms: 1, traffic: { received: 1, sent: 2 } },
+    ...{ user: '', target: undefined, path: [], decisions: [], error },
+    ...more,
+  });
+  const dialed = (error?: ProxyError): SessionEvent => ({
+    ...{ kind: 'dialed', network: 'tcp', target: { host: 'a', port: 80 }, path: [], ms: 1, error },
   });
   const lines = logged(
     { kind: 'opened' },
-    { kind: 'dialed', target: { host: 'a', port: 80 }, ms: 1, error: undefined },
-    {
-      kind: 'dialed',
-      target: { host: 'a', port: 80 },
-      ms: 1,
-      error: new ProxyError('dialFailed', 'upstream', 'no'),
-    },
+    dialed(),
+    dialed(new ProxyError('dialFailed', 'upstream', 'no')),
     served(),
     served(new ProxyError('dialFailed', 'upstream', 'refused')),
     served(new ProxyError('wrongCredentials', 'client', 'no')),
@@ -122,5 +134,14 @@ test('what went wrong is told, hang-ups are for debugging, mistakes of ours have
   expect(lines[7]).toMatchObject({
     err: { type: 'TypeError', message: 'oops', stack: expect.any(String) as string },
   });
-  expect(lines[8]).toMatchObject({ msg: 'closed', received: 1, sent: 2 });
+  expect(lines[8]).toMatchObject({ msg: 'closed: [::1]:7: 1 B in, 2 B out, 1 ms', received: 1, sent: 2 });
+  const target = { host: 'a.test', port: 80 };
+  const [whole] = logged(
+    closed(undefined, { user: 'ada', target, path: ['n@n.test:1'], decisions: [decided({})] }),
+  );
+  expect(whole).toMatchObject({
+    ...{ level: 'info', user: 'ada', target: 'a.test:80', path: ['n@n.test:1'] },
+    msg: 'closed: ada ([::1]:7) → n@n.test:1 → a.test:80: 1 B in, 2 B out, 1 ms',
+    decisions: ['auth yes u = id (a, 2 ms)'],
+  });
 });

@@ -2,11 +2,12 @@ import type { CallEvent } from '@sallyport/plugin';
 import type { Logger } from 'pino';
 import { formatAddress } from '../core/address.ts';
 import type { ProxyError } from '../core/errors.ts';
-import type { AuthDecided, EventSink, SessionEvent, SessionFacts } from '../core/events.ts';
+import type { Decided, EventSink, SessionEvent, SessionFacts } from '../core/events.ts';
 
 /**
- * The reader of a service's facts that writes them to the log: each decision as one line, what went wrong as one line,
- * the rest at `debug`. Clients that hang up are `debug`, too.
+ * The reader of a service's facts that writes them to the log: who is let in, every no and every "could not ask" as one
+ * line, what went wrong as one line, one line when the connection ends, and the rest at `debug`. Clients that hang up are
+ * `debug`, too.
  */
 export function logSessions(log: Logger): EventSink {
   return (session, event) => {
@@ -15,16 +16,13 @@ export function logSessions(log: Logger): EventSink {
       case 'opened':
         log.debug(facts, 'connected');
         return;
-      case 'authDecided':
-        logAuth(log, facts, event);
+      case 'decided':
+        logDecision(log, facts, event);
+        return;
+      case 'dialing':
         return;
       case 'dialed':
-        log.debug(
-          { ...facts, target: formatAddress(event.target), ms: rounded(event.ms), ...code(event.error) },
-          event.error === undefined
-            ? `connected to ${formatAddress(event.target)}`
-            : `no connection to ${formatAddress(event.target)}: ${event.error.message}`,
-        );
+        logDialed(log, facts, event);
         return;
       case 'served':
         logServed(log, facts, event);
@@ -44,42 +42,52 @@ interface Facts {
  * One line that says who decided, where it was asked, live or from memory, in how many milliseconds, and why. Of several
  * the last decided; the others stand in `before`.
  */
-function logAuth(
-  log: Logger,
-  facts: Facts,
-  { outcome, username, user, calls, ms, error }: AuthDecided,
-): void {
+function logDecision(log: Logger, facts: Facts, event: Decided): void {
+  const { module, outcome, about, answer, calls, ms, error } = event;
   // Of a question that could not be asked the one that failed is the one that matters.
   const decisive =
     (outcome === 'couldNotAsk' ? calls.findLast((call) => call.outcome !== 'ok') : undefined) ?? calls.at(-1);
-  const before = calls.filter((call) => call !== decisive).map(tell);
+  // Limits that nobody had to be asked for are no decision.
+  if (decisive === undefined && outcome === 'yes') return;
+  const before = calls.filter((call) => call !== decisive).map((call) => tell(call, module));
   const fields = {
     ...facts,
-    module: 'auth',
+    module,
     decision: outcome,
     ...(decisive !== undefined && {
-      auther: decisive.name,
+      by: decisive.name,
       endpoint: decisive.endpoint,
       source: decisive.source,
       ...(decisive.reason !== undefined && { reason: decisive.reason }),
     }),
     ms: rounded(ms),
-    username,
-    ...(outcome === 'yes' && { user }),
+    ...(module === 'auth' ? { username: about } : { about }),
+    ...(answer !== '' && { [module === 'auth' ? 'user' : 'answer']: answer }),
     ...(before.length > 0 && { before }),
     ...(outcome === 'couldNotAsk' && code(error)),
   };
-  const name = decisive?.name ?? 'the auther';
-  const who = username === '' ? 'a client without credentials' : JSON.stringify(username);
-  const where = decisive === undefined ? `${rounded(ms)} ms` : place(decisive);
+  const name = decisive?.name ?? `the ${module}`;
+  const what = subject(module, about);
+  const where = decisive === undefined ? `${String(rounded(ms))} ms` : place(decisive);
   const why = decisive?.reason === undefined ? '' : `: ${decisive.reason}`;
-  if (outcome === 'yes') log.info(fields, `${name} says yes to ${who} (${where})${why}`);
-  else if (outcome === 'no') log.info(fields, `${name} says no to ${who} (${where})${why}`);
-  else
+  if (outcome === 'couldNotAsk') {
     log.warn(
       fields,
-      `could not ask ${name} about ${who} (${where}): ${decisive?.error ?? error?.message ?? ''}`,
+      `could not ask ${name} about ${what} (${where}): ${decisive?.error ?? error?.message ?? ''}`,
     );
+    return;
+  }
+  const said = module === 'auth' || answer === '' ? '' : ` (${answer})`;
+  const line = `${name} says ${outcome} to ${what}${said} (${where})${why}`;
+  // Who came in is worth a line; that a target was not refused is not.
+  if (outcome === 'no' || module === 'auth') log.info(fields, line);
+  else log.debug(fields, line);
+}
+
+/** What a question was about, for people. */
+function subject(module: Decided['module'], about: string): string {
+  if (module !== 'auth') return about === '' ? 'a connection' : about;
+  return about === '' ? 'a client without credentials' : JSON.stringify(about);
 }
 
 function place({ endpoint, source, ms, outcome }: CallEvent): string {
@@ -87,9 +95,29 @@ function place({ endpoint, source, ms, outcome }: CallEvent): string {
   return `${endpoint === '' ? 'not reached' : endpoint}, ${source}, ${rounded(ms)} ms${what}`;
 }
 
-function tell(call: CallEvent): string {
+function tell(call: CallEvent, module: Decided['module']): string {
   const said = call.outcome === 'ok' ? 'answered' : `could not be asked: ${call.error ?? call.outcome}`;
-  return `${call.name ?? 'auther'} (${place(call)}) ${said}`;
+  return `${call.name ?? module} (${place(call)}) ${said}`;
+}
+
+function logDialed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kind: 'dialed' }>): void {
+  const { target, path, network, ms, error } = event;
+  const what = target.host === '' ? 'a place for datagrams' : formatAddress(target);
+  const through = path.length === 0 ? '' : ` through ${path.join(' → ')}`;
+  const fields = {
+    ...facts,
+    target: what,
+    network,
+    ...(path.length > 0 && { path }),
+    ms: rounded(ms),
+    ...code(error),
+  };
+  log.debug(
+    fields,
+    error === undefined
+      ? `connected to ${what}${through}`
+      : `no connection to ${what}${through}: ${error.message}`,
+  );
 }
 
 function logServed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kind: 'served' }>): void {
@@ -102,11 +130,38 @@ function logServed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kin
   else logError(log, fields, `${message}: ${error.message}`, error);
 }
 
+/** One line that tells the whole connection: who, where, through what, how much, how long, and what was decided. */
 function logClosed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kind: 'closed' }>): void {
-  const { ms, traffic, error } = event;
-  const fields = { ...facts, ms: rounded(ms), ...traffic, ...code(error) };
-  if (error?.code === 'internal') logError(log, fields, 'closed: internal error', error);
-  else log.debug(fields, error === undefined ? 'closed' : `closed: ${error.message}`);
+  const { ms, traffic, error, user, target, path, network, decisions } = event;
+  const fields = {
+    ...facts,
+    network,
+    ...(user !== '' && { user }),
+    ...(target !== undefined && { target: formatAddress(target) }),
+    ...(path.length > 0 && { path }),
+    ms: rounded(ms),
+    ...traffic,
+    ...(decisions.length > 0 && { decisions: decisions.map(brief) }),
+    ...code(error),
+  };
+  if (error?.code === 'internal') {
+    logError(log, fields, 'closed: internal error', error);
+    return;
+  }
+  const who = user === '' ? facts.client : `${user} (${facts.client})`;
+  const where = target === undefined ? '' : ` → ${[...path, formatAddress(target)].join(' → ')}`;
+  const how = `${String(traffic.received)} B in, ${String(traffic.sent)} B out, ${String(rounded(ms))} ms`;
+  const message = `closed: ${who}${where}: ${how}${error === undefined ? '' : `: ${error.message}`}`;
+  // A connection that never asked for anything is a probe, or a browser's spare one.
+  if (target === undefined && error === undefined) log.debug(fields, message);
+  else log.info(fields, message);
+}
+
+/** `auth yes gost (users, 1.2 ms)`. */
+function brief({ module, outcome, about, answer, calls, ms }: Decided): string {
+  const by = calls.at(-1)?.name ?? module;
+  const said = answer === '' || answer === about ? about : `${about} = ${answer}`;
+  return `${module} ${outcome}${said === '' ? '' : ` ${said}`} (${by}, ${String(rounded(ms))} ms)`;
 }
 
 function logError(log: Logger, fields: object, message: string, error: ProxyError): void {

@@ -13,7 +13,7 @@ const statuses: Readonly<Record<ProxyErrorCode, number | undefined>> = {
   couldNotAsk: 407,
   forbidden: 403,
   tooManyRequests: 429,
-  noRoute: 502,
+  noRoute: 503,
   nameNotFound: 502,
   dialFailed: 502,
   dialTimeout: 504,

@@ -1,7 +1,7 @@
 import { PluginError } from '@sallyport/plugin';
 import type { Call, Methods, Policy } from '@sallyport/plugin';
-import type { PluginConfig } from './schema.ts';
-import { formatPlace } from '../schema/source.ts';
+import type { PluginConfig } from '../sections/plugin.ts';
+import { formatPlace } from '../../schema/source.ts';
 
 /**
  * Why a plugin could not be asked, with what to change in the file where that is known. `reason` is the message of the

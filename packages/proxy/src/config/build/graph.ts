@@ -1,0 +1,186 @@
+import type { Logger } from 'pino';
+import type { Hop } from '../../chain/hop.ts';
+import { createChain, createForwarder } from '../../chain/chain.ts';
+import type { Address } from '../../core/conn.ts';
+import { ProxyError } from '../../core/errors.ts';
+import type { EventSink } from '../../core/events.ts';
+import { createLoopGuard } from '../../core/loop-guard.ts';
+import { createMeter } from '../../core/meter.ts';
+import type { Chain, Forwarder } from '../../core/route.ts';
+import { startService } from '../../core/service.ts';
+import type { RunningService, ServiceParts } from '../../core/service.ts';
+import type { Way } from '../../core/way.ts';
+import { modules } from '../../modules.ts';
+import type { Config } from '../merge.ts';
+import type { TlsFiles } from '../tls-files.ts';
+import { certificates } from './certificates.ts';
+import { forwarderHopOf, hopOf } from './nodes.ts';
+import type { NodeWorld } from './nodes.ts';
+import { at, located } from './plugins.ts';
+import type { PluginCheck } from './plugins.ts';
+import { createPolicies } from './policies.ts';
+import { servicePartsOf } from './services.ts';
+
+/** What runs. Whoever built it ends it, with `stop` and then `close`. */
+export interface Graph {
+  /** What listens where, in the order of the file; a port 0 has become the one that the system chose. */
+  readonly listening: readonly {
+    readonly service: string;
+    readonly address: Address;
+    readonly what: string;
+  }[];
+  /** Connects to every plugin, and answers what became of it. */
+  checkPlugins(): Promise<readonly PluginCheck[]>;
+  /** Stops accepting; resolves when the last connection has ended. */
+  stop(): Promise<void>;
+  /** Ends everything at once: connections first, then the plugins that they may still ask. */
+  close(): Promise<void>;
+}
+
+/** How a graph is built. */
+export interface BuildOptions {
+  /** False: nothing is listened on; for `check`. Default true. */
+  readonly listen?: boolean;
+}
+
+/**
+ * Turns a configuration into what runs: all of it, or nothing, what was opened being closed again. Rejects with ProxyError
+ * whose message begins with file, line and column. Plugins that are asked over TLS are tried in the background, so that a
+ * certificate that will not do is in the log before the first user is turned away.
+ */
+export async function buildGraph(
+  config: Config,
+  tls: TlsFiles,
+  log: Logger,
+  { listen = true }: BuildOptions = {},
+): Promise<Graph> {
+  const loops = createLoopGuard();
+  const direct = loops.over(directWay());
+  const chains = new Map<string, Chain>();
+  const hops: Hop[] = [];
+  const services: { name: string; what: string; running: RunningService }[] = [];
+  const policies = await createPolicies({
+    config,
+    tls,
+    log,
+    dialThrough: (name) => async (host, port, signal) => {
+      const route = await chains.get(name)!.route(requestOf(host, port), { signal }, undecided);
+      const conn = await route.way.dial({ host, port }, { signal });
+      return conn.stream;
+    },
+  });
+  const close = async () => {
+    await Promise.all(services.map(({ running }) => running.close()));
+    await Promise.all(hops.map((hop) => hop.close()));
+    await policies.close();
+    await direct.close();
+  };
+  const world: NodeWorld = { policies, clientTls: (block) => tls.client(block) };
+  try {
+    const keep = (hop: Hop) => {
+      hops.push(hop);
+      return hop;
+    };
+    const byName = new Map<string, Hop>();
+    for (const hop of config.hops) {
+      if (hop.name !== undefined) byName.set(hop.name, keep(hopOf(hop, world, hop.name)));
+    }
+    for (const chain of config.chains) {
+      const parts = (chain.hops ?? []).flatMap((hop, index) => {
+        const own = hop.nodes !== undefined || hop.plugin !== undefined;
+        return own ? keep(hopOf(hop, world, `hop-${String(index)}`)) : (byName.get(hop.name ?? '') ?? []);
+      });
+      const onNoNode =
+        chain.onNoNode ??
+        (config.compat.has('directWithoutNode') ? ('direct' as const) : ('refuse' as const));
+      chains.set(chain.name, createChain({ name: chain.name, hops: parts, direct, onNoNode }));
+    }
+    const forwarders = new Map<string, Forwarder>();
+    for (const { name, forwarder } of config.services) {
+      if (forwarder === undefined) continue;
+      const named = forwarder.hop === undefined ? undefined : byName.get(forwarder.hop);
+      const hop = named ?? keep(forwarderHopOf(forwarder.nodes ?? [], forwarder.selector, world, name));
+      forwarders.set(name, createForwarder(hop));
+    }
+    const serverTls = certificates(config, tls, log);
+    const prepared: { parts: ServiceParts; what: string; config: (typeof config.services)[number] }[] = [];
+    const shared = { loops, meter: createMeter() };
+    for (const service of config.services) {
+      const parts = located(service.at('handler'), service.name, () =>
+        servicePartsOf(service, {
+          ...shared,
+          config,
+          policies,
+          direct,
+          chains,
+          forwarders,
+          log,
+          serverTls,
+          readers: () => readersOf(),
+        }),
+      );
+      const what = `${service.handler?.type ?? 'auto'} over ${service.listener?.type ?? 'tcp'}`;
+      prepared.push({ parts, what, config: service });
+    }
+    // Nothing is listened on before everything has been made.
+    for (const { parts, what, config: service } of listen ? prepared : []) {
+      const running = await startService(parts).catch((error: unknown) => {
+        throw at(service.at('addr'), service.name, error);
+      });
+      services.push({ name: service.name, what, running });
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  policies.plugins.warn();
+  return {
+    listening: services.map(({ name, what, running }) => ({ service: name, what, address: running.address })),
+    checkPlugins: () => policies.plugins.check(),
+    async stop() {
+      await Promise.all(services.map(({ running }) => running.stop()));
+    },
+    close,
+  };
+}
+
+/** Connections over tcp, datagrams over udp, unix sockets by their path. */
+function directWay(): Way {
+  const { stacks } = modules;
+  const tcp = stacks.tcp[0].wrap(undefined, { metadata: {} });
+  const unix = stacks.unix[0].wrap(undefined, { metadata: {} });
+  return {
+    dial: (to, context) => (to.port === 0 ? unix : tcp).dial(to, context),
+    async close() {
+      await Promise.all([tcp.close(), unix.close()]);
+    },
+  };
+}
+
+/** What a nameserver's chain is asked by. */
+function requestOf(host: string, port: number) {
+  const target = { host, port };
+  return {
+    network: 'tcp',
+    target,
+    host: target,
+    client: { host: '', port: 0 },
+    user: '',
+    service: '',
+  } as const;
+}
+
+/** A nameserver's chain asks in nobody's name. */
+const undecided = {
+  async decide<A>({ ask }: { ask(call: { meta: object }): Promise<A> | A }): Promise<A> {
+    try {
+      return await ask({ meta: {} });
+    } catch (error) {
+      throw ProxyError.from(error);
+    }
+  },
+};
+
+function readersOf(): readonly EventSink[] {
+  return [];
+}

@@ -1,0 +1,198 @@
+import { createSource } from '../../schema/source.ts';
+import { createReport, formatFindings } from '../../schema/report.ts';
+import { parseTree } from '../../schema/parse.ts';
+import { writeJson } from '@sallyport/plugin/wire';
+import type { HopNode } from '@sallyport/plugin';
+import { createHop } from '../../chain/hop.ts';
+import type { Hop } from '../../chain/hop.ts';
+import type { NodeSpec } from '../../chain/node.ts';
+import { createPluginHop } from '../../chain/plugin-hop.ts';
+import type { BoundNode } from '../../chain/plugin-hop.ts';
+import { defaultSelector } from '../../chain/selector.ts';
+import type { SelectorSpec } from '../../chain/selector.ts';
+import { compileMatch } from '../../chain/matching.ts';
+import { formatAddress } from '../../core/address.ts';
+import { ProxyError } from '../../core/errors.ts';
+import type { BodyRule, NodeHttp } from '../../core/route.ts';
+import type { ClientTls } from '../../core/tls.ts';
+import type { LayerOptions, Way } from '../../core/way.ts';
+import { modules } from '../../modules.ts';
+import { protocolOf } from '../sections/blocks.ts';
+import { node as nodeReader } from '../sections/nodes.ts';
+import type {
+  ForwarderNodeConfig,
+  HopConfig,
+  NodeConfig,
+  NodeHttpConfig,
+  SelectorConfig,
+} from '../sections/nodes.ts';
+import type { ClientTlsConfig } from '../sections/tls.ts';
+import type { Policies } from './policies.ts';
+
+/** What nodes are made with. */
+export interface NodeWorld {
+  readonly policies: Policies;
+  /** What a `tls` block comes to; of one that a plugin wrote too. */
+  clientTls(tls: ClientTlsConfig): ClientTls;
+}
+
+/** The names that one key and its plural hold. */
+export function namesOf(one: string | undefined, several: readonly string[] | undefined): readonly string[] {
+  return [...(one === undefined ? [] : [one]), ...(several ?? [])];
+}
+
+/** Makes a hop of the file. `prefix` names its nodes that have no name. */
+export function hopOf(config: HopConfig, world: NodeWorld, prefix: string): Hop {
+  const { policies } = world;
+  const name = config.name ?? prefix;
+  if (config.plugin !== undefined) {
+    const policy = policies.plugins.connect('hop', `hop ${name}`, config.plugin);
+    return createPluginHop({ name, policy, nodeOf: (json) => pluginNode(json, world) });
+  }
+  return createHop({
+    name,
+    selector: selectorOf(config.selector),
+    bypass: policies.group('bypass', namesOf(config.bypass, config.bypasses)),
+    nodes: (config.nodes ?? []).map((node, index) => {
+      const spec = nodeOf(node, world, `node-${String(index)}`);
+      // What a hop says counts for its nodes that say nothing.
+      return {
+        ...spec,
+        hosts: spec.hosts ?? policies.group('hosts', namesOf(config.hosts, undefined)),
+        resolver: spec.resolver ?? policies.group('resolver', namesOf(config.resolver, undefined)),
+      };
+    }),
+  });
+}
+
+/** Makes the hop of a forwarder whose nodes stand at the service. */
+export function forwarderHopOf(
+  nodes: readonly ForwarderNodeConfig[],
+  selector: SelectorConfig | undefined,
+  world: NodeWorld,
+  name: string,
+): Hop {
+  return createHop({
+    name,
+    selector: selectorOf(selector),
+    nodes: nodes.map((node, index) => nodeOf(node, world, `node-${String(index)}`)),
+  });
+}
+
+function selectorOf(config: SelectorConfig | undefined): SelectorSpec {
+  const strategies = {
+    round: 'round',
+    rr: 'round',
+    random: 'random',
+    rand: 'random',
+    fifo: 'fifo',
+    ha: 'fifo',
+    hash: 'hash',
+  } as const;
+  return {
+    strategy: strategies[config?.strategy ?? 'round'],
+    maxFails: config?.maxFails ?? defaultSelector.maxFails,
+    failTimeoutMs: config?.failTimeoutMs ?? defaultSelector.failTimeoutMs,
+  };
+}
+
+function nodeOf(config: NodeConfig | ForwarderNodeConfig, world: NodeWorld, unnamed: string): NodeSpec {
+  const { policies } = world;
+  const { connector, dialer } = 'connector' in config || 'dialer' in config ? (config as NodeConfig) : {};
+  const spoken = protocolOf(connector?.type ?? 'http').connector!;
+  const old = config as ForwarderNodeConfig;
+  const matched = compileMatch({
+    filter:
+      config.filter ??
+      ((old.protocol ?? old.host ?? old.path)
+        ? { host: old.host, protocol: old.protocol, path: old.path }
+        : undefined),
+    matcher: config.matcher,
+  });
+  const layers = modules.stacks[(dialer?.type ?? 'tcp') as keyof typeof modules.stacks];
+  const options: LayerOptions = {
+    metadata: dialer?.metadata ?? {},
+    clientTls: dialer?.tls === undefined ? {} : world.clientTls(dialer.tls),
+  };
+  return {
+    name: config.name ?? unnamed,
+    address: config.addr,
+    network: config.network,
+    // The lowest layer of a stack goes over whatever leads to the node.
+    dialer: (under) =>
+      layers.slice(1).reduce<Way>((way, layer) => layer.wrap(way, options), lowest(under, layers[0]!.type)),
+    connector: spoken,
+    options: {
+      metadata: connector?.metadata ?? {},
+      ...(connector?.auth !== undefined && { auth: connector.auth }),
+      ...(connector?.tls !== undefined && { tls: world.clientTls(connector.tls) }),
+      node: config.addr,
+    },
+    bypass: policies.group('bypass', namesOf(config.bypass, config.bypasses)),
+    hosts: policies.group('hosts', namesOf(config.hosts, undefined)),
+    resolver: policies.group('resolver', namesOf(config.resolver, undefined)),
+    ...matched,
+    weight: config.metadata?.weight ?? 1,
+    backup: config.metadata?.backup ?? false,
+    maxFails: config.metadata?.maxFails,
+    failTimeoutMs: config.metadata?.failTimeoutMs,
+    http: httpOf(config.http, old.auth, world),
+    tls: config.tls && world.clientTls(config.tls),
+  };
+}
+
+/** A unix socket is dialled by the path; everything else goes along the way beneath. */
+function lowest(under: Way, type: string): Way {
+  if (type !== 'unix') return under;
+  return modules.stacks.unix[0].wrap(undefined, { metadata: {} });
+}
+
+function httpOf(
+  config: NodeHttpConfig | undefined,
+  auth: NodeHttp['auth'],
+  { policies }: NodeWorld,
+): NodeHttp | undefined {
+  if (config === undefined && auth === undefined) return undefined;
+  const rules = (list: NodeHttpConfig['rewriteRequestBody']): BodyRule[] =>
+    (list ?? []).map(({ type, match, replacement, rewriter, maxChunkBytes }) => ({
+      // GOST's defaults: a page, or whatever a rewriter is asked about.
+      type: type ?? (rewriter === undefined ? 'text/html' : '*'),
+      match,
+      replacement: replacement ?? '',
+      rewriter: rewriter === undefined ? undefined : policies.group('rewriter', [rewriter]),
+      maxChunkBytes: maxChunkBytes ?? 1024 * 1024,
+    }));
+  return {
+    host: config?.host ?? '',
+    requestHeader: config?.requestHeader ?? [],
+    responseHeader: config?.responseHeader ?? [],
+    rewriteUrl: (config?.rewriteUrl ?? []).map(({ match, replacement }) => ({
+      match,
+      replacement: replacement ?? '',
+    })),
+    rewriteRequestBody: rules(config?.rewriteRequestBody),
+    rewriteResponseBody: rules(config?.rewriteResponseBody),
+    failed: config?.failCodes ?? (() => false),
+    auth: config?.auth ?? auth,
+  };
+}
+
+/** A node that a plugin named: read as one of a file would be, strictly. */
+function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
+  const report = createReport();
+  const source = createSource('the plugin’s node', writeJson(json));
+  const tree = parseTree(source, report, {});
+  // What a newer GOST knows of a node and we do not is nothing to fail for; what is wrong is.
+  const config = tree && nodeReader(tree, '', { report, lenient: true });
+  if (config === undefined || report.errors.length > 0) {
+    const why = formatFindings(report.errors, report.more).join('; ');
+    return Promise.reject(
+      new ProxyError('noRoute', 'plugin', `the node ${json.addr} of the plugin cannot be used: ${why}`, {
+        status: 503,
+      }),
+    );
+  }
+  const spec = nodeOf(config, world, config.name ?? 'node');
+  const server = `${formatAddress(config.addr)} ${config.connector?.type ?? 'http'} ${config.dialer?.type ?? 'tcp'}`;
+  return Promise.resolve({ spec, server });
+}

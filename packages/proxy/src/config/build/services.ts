@@ -1,0 +1,148 @@
+import type { Logger } from 'pino';
+import type { EventSink } from '../../core/events.ts';
+import { createTrafficLimits } from '../../core/traffic-limits.ts';
+import type { LoopGuard } from '../../core/loop-guard.ts';
+import type { Meter } from '../../core/meter.ts';
+import { ProxyError } from '../../core/errors.ts';
+import type { PolicyOf } from '../../core/policies.ts';
+import type { Chain, Forwarder } from '../../core/route.ts';
+import type { ServiceParts } from '../../core/service.ts';
+import type { ServerTls } from '../../core/tls.ts';
+import type { LayerOptions, Way } from '../../core/way.ts';
+import { logSessions } from '../../log/session-log.ts';
+import { createIpSet } from '../../core/match/ip-set.ts';
+import { ipOfPeer } from '../../core/match/ip.ts';
+import { parseNetwork, parseIp, networkOfOne } from '../../core/match/ip.ts';
+import { modules } from '../../modules.ts';
+import { listAuther } from '../../policies/auther/index.ts';
+import type { Config } from '../merge.ts';
+import { protocolOf } from '../sections/blocks.ts';
+import type { ServiceConfig } from '../sections/services.ts';
+import type { ServerTlsConfig } from '../sections/tls.ts';
+import { namesOf } from './nodes.ts';
+import type { Policies } from './policies.ts';
+
+/** GOST's default, in milliseconds. */
+const defaultDialTimeoutMs = 15_000;
+
+/** What services are made with. */
+export interface ServiceWorld {
+  readonly config: Config;
+  readonly policies: Policies;
+  readonly direct: Way;
+  readonly chains: ReadonlyMap<string, Chain>;
+  readonly forwarders: ReadonlyMap<string, Forwarder>;
+  readonly loops: LoopGuard;
+  readonly meter: Meter;
+  readonly log: Logger;
+  /** The certificate of a block, or the one that is found or made where it names none. */
+  serverTls(tls: ServerTlsConfig | undefined): ServerTls;
+  /** Further readers of what becomes known of this service's sessions. */
+  readers(service: ServiceConfig & { readonly name: string }): readonly EventSink[];
+}
+
+/** Turns one service of the file into what the core starts. Throws ProxyError. */
+export function servicePartsOf(
+  service: ServiceConfig & { readonly name: string },
+  world: ServiceWorld,
+): ServiceParts {
+  const { policies, direct, chains, log } = world;
+  const { name, handler, listener, metadata } = service;
+  const protocol = protocolOf(handler?.type ?? 'auto');
+  const stack = modules.stacks[(listener?.type ?? 'tcp') as keyof typeof modules.stacks];
+  const serviceLog = log.child({ service: name });
+  const needsTls = stack.some(({ type }) => type === 'tls');
+  const layerOptions: LayerOptions = {
+    metadata: listener?.metadata ?? {},
+    ...(needsTls && { serverTls: world.serverTls(listener?.tls) }),
+  };
+  const problem = (error: ProxyError) => {
+    serviceLog.warn({ code: error.code, at: error.at }, error.message);
+  };
+  const limiter = (wanted: string | undefined) => policies.group('limiter', namesOf(wanted, undefined));
+  const serviceLimiter = limiter(service.limiter);
+  const handlerLimiter = limiter(handler?.limiter);
+  const bypasses = namesOf(service.bypass, service.bypasses);
+  const refreshMs =
+    metadata?.limiterRefreshMs ?? (handler?.metadata?.['limiterRefreshMs'] as number | undefined);
+  const limits =
+    serviceLimiter === undefined && handlerLimiter === undefined
+      ? undefined
+      : createTrafficLimits({
+          service: name,
+          meter: world.meter,
+          problem,
+          ...(serviceLimiter !== undefined && { serviceLimiter }),
+          ...(handlerLimiter !== undefined && { handlerLimiter }),
+          ...(metadata?.limiterScope !== undefined && { scope: metadata.limiterScope }),
+          ...(refreshMs !== undefined && { refreshMs: Math.max(1000, refreshMs) }),
+        });
+  const readers = [logSessions(serviceLog), ...world.readers(service)];
+  const publish: EventSink = (session, event) => {
+    for (const read of readers) read(session, event);
+  };
+  const parts: ServiceParts = {
+    service: name,
+    address: service.addr,
+    base: stack[0]!.wrap(undefined, layerOptions),
+    layers: (under) => stack.slice(1).reduce<Way>((way, layer) => layer.wrap(way, layerOptions), under),
+    handler: protocol.handler!,
+    options: {
+      metadata: handler?.metadata ?? {},
+      ...(protocol.type === 'socks5' || protocol.type === 'auto'
+        ? { tls: world.serverTls(handler?.tls) }
+        : {}),
+    },
+    publish,
+    problem,
+    direct,
+    loops: world.loops,
+    retries: handler?.retries ?? 0,
+    dialTimeoutMs: metadata?.dialTimeoutMs ?? defaultDialTimeoutMs,
+    idleMs: metadata?.idleTimeoutMs ?? 0,
+    ...optional('auth', autherOf(service, policies)),
+    ...optional('skipsAuth', hostsIn(handler?.metadata?.['skipAuth'] as readonly string[] | undefined)),
+    ...optional('admission', policies.group('admission', namesOf(service.admission, service.admissions))),
+    ...optional('bypass', policies.group('bypass', bypasses)),
+    ...optional('refusesAddress', policies.refusesAddress(bypasses)),
+    ...optional('hosts', policies.group('hosts', namesOf(service.hosts, undefined))),
+    ...optional('resolver', policies.group('resolver', namesOf(service.resolver, undefined))),
+    ...optional('connections', policies.connLimiter(service.climiter)),
+    ...optional('rate', policies.rateLimiter(service.rlimiter)),
+    ...optional('trusts', hostsIn(listener?.metadata?.['trustedProxies'] as readonly string[] | undefined)),
+    ...optional('chain', handler?.chain === undefined ? undefined : chains.get(handler.chain)),
+    ...optional('forwarder', world.forwarders.get(name)),
+    ...optional('limits', limits),
+    serve: async (end, session, wanted) => {
+      const other = protocolOf(wanted).handler!;
+      await other.handle(end, session, parts.options);
+    },
+  };
+  return parts;
+}
+
+/** Who is asked at this service: the authers that it names, or else the user that stands at it; undefined: nobody is. */
+function autherOf({ handler }: ServiceConfig, policies: Policies): PolicyOf<'auth'> | undefined {
+  const names = namesOf(handler?.auther, handler?.authers);
+  if (names.length > 0) return policies.group('auth', names);
+  return handler?.auth === undefined ? undefined : listAuther([handler.auth]);
+}
+
+/** Whether a host is one of these addresses and networks; undefined: there are none. */
+function hostsIn(written: readonly string[] | undefined): ((host: string) => boolean) | undefined {
+  if (written === undefined || written.length === 0) return undefined;
+  const set = createIpSet<true>();
+  for (const text of written.flatMap((one) => one.split(',')).map((one) => one.trim())) {
+    const ip = parseIp(text);
+    const network = ip === undefined ? parseNetwork(text) : networkOfOne(ip);
+    if (network !== undefined) set.add(network, true);
+  }
+  return (host) => {
+    const ip = ipOfPeer(host);
+    return ip !== undefined && set.mostSpecific(ip) !== undefined;
+  };
+}
+
+function optional<K extends string, T>(key: K, value: T | undefined): { readonly [P in K]?: T } {
+  return (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: T };
+}

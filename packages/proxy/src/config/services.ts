@@ -1,0 +1,84 @@
+import type { Report } from '../schema/report.ts';
+import type { Config } from './merge.ts';
+import { modules } from '../modules.ts';
+import { protocolOf } from './sections/blocks.ts';
+
+/** What of a service does not fit together, and circles that can be seen before anybody connects. */
+export function checkServices(config: Config, report: Report): void {
+  for (const service of config.services) {
+    // Gaps are there only beside errors that are already reported.
+    const type = service.handler?.type ?? 'auto';
+    const handler = protocolOf(type)?.handler;
+    const listener = service.listener?.type ?? 'tcp';
+    if (handler === undefined || !(listener in modules.stacks)) continue;
+    const place = service.has('handler') ? service.at('handler') : service.at();
+    const path = `${service.path()}.handler`;
+    const datagrams = listener === 'udp';
+    if (handler.serves !== 'both' && (handler.serves === 'datagrams') !== datagrams) {
+      const fits = datagrams
+        ? 'datagrams, and this handler serves connections'
+        : 'connections, and this handler serves datagrams';
+      report.error(
+        place,
+        path,
+        `handler \`${type}\` does not fit listener \`${listener}\`, which accepts ${fits}`,
+      );
+    }
+    const nodes = service.forwarder?.nodes?.length ?? 0;
+    if (handler.forwards === true && nodes === 0 && service.forwarder?.hop === undefined) {
+      report.error(
+        place,
+        path,
+        `handler \`${type}\` needs a \`forwarder\` with at least one node, or a \`hop\``,
+      );
+    }
+    if (handler.forwards !== true && service.has('forwarder')) {
+      report.error(
+        service.keyAt('forwarder'),
+        `${service.path()}.forwarder`,
+        `is not used by handler \`${type}\`; handlers that forward: tcp, udp, forward`,
+      );
+    }
+    refuseCircle(config, service, report);
+  }
+}
+
+/** A service whose forwarder's only node is the service itself. Other circles are cut when they are run through. */
+function refuseCircle(config: Config, service: Config['services'][number], report: Report): void {
+  const start = config.services.indexOf(service);
+  const seen = new Set<number>();
+  const walk = (index: number): boolean => {
+    const { forwarder } = config.services[index]!;
+    for (const node of forwarder?.nodes ?? []) {
+      const { addr } = node;
+      if (addr === undefined) continue;
+      const next = config.services.findIndex(
+        (other) =>
+          other.addr !== undefined &&
+          other.addr.port !== 0 &&
+          other.addr.port === addr.port &&
+          (other.listener?.type === 'udp') === (config.services[index]!.listener?.type === 'udp') &&
+          isSameHost(other.addr.host, addr.host),
+      );
+      if (next === start) return true;
+      if (next === -1 || seen.has(next)) continue;
+      seen.add(next);
+      if (walk(next)) return true;
+    }
+    return false;
+  };
+  if (!walk(start)) return;
+  report.error(
+    service.at('forwarder'),
+    `${service.path()}.forwarder`,
+    `${service.name} forwards to itself${seen.size > 0 ? ' by way of other services' : ''}; one connection would become as many as there are descriptors`,
+  );
+}
+
+/** Whether a service that listens at `listens` is reached at `dialled`. */
+function isSameHost(listens: string, dialled: string): boolean {
+  const local = /^(127\.\d+\.\d+\.\d+|localhost|::1|0\.0\.0\.0|::)$/i;
+  if (listens === '' || listens === '0.0.0.0' || listens === '::')
+    return local.test(dialled) || dialled === '';
+  return listens.toLowerCase() === dialled.toLowerCase();
+}

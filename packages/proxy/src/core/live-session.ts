@@ -1,0 +1,438 @@
+import { performance } from 'node:perf_hooks';
+import { canonicalTarget, formatAddress } from './address.ts';
+import type { Address, Conn, End } from './conn.ts';
+import { associate } from './association.ts';
+import type { Datagrams } from './datagrams.ts';
+import { Decisions } from './decisions.ts';
+import { ProxyError } from './errors.ts';
+import type { EventSink, Served, SessionEvent } from './events.ts';
+import type { RateLimiter } from './limits.ts';
+import { resolveName } from './names.ts';
+import type { PolicyOf } from './policies.ts';
+import { shakeUpstream } from './layer-handshakes.ts';
+import { meterConn, noBuckets } from './metered-conn.ts';
+import type { Shaped } from './metered-conn.ts';
+import { relay, relayDatagrams } from './relay.ts';
+import type { Traffic } from './relay.ts';
+import type { Chain, Forwarded, Forwarder, Question, Route, RouteRequest } from './route.ts';
+import type { Credentials, RelayOptions, RequestFacts, Session } from './session.ts';
+import { connectTls } from './tls-conn.ts';
+import type { ClientTls } from './tls.ts';
+import type { TrafficLimits } from './traffic-limits.ts';
+import type { Context, Way } from './way.ts';
+
+/** What the sessions of a service have in common. Whatever is absent is not asked. */
+export interface SessionSettings {
+  readonly service: string;
+  readonly publish: EventSink;
+  readonly auth?: PolicyOf<'auth'>;
+  /** True for a client's host that need not say who it is. */
+  readonly skipsAuth?: (host: string) => boolean;
+  readonly bypass?: PolicyOf<'bypass'>;
+  /** What the service's bypass rules that speak of addresses say of one that a name turned out to have; undefined: nothing. */
+  readonly refusesAddress?: (address: Address, network: string) => string | undefined;
+  readonly hosts?: PolicyOf<'hosts'>;
+  readonly resolver?: PolicyOf<'resolver'>;
+  readonly rate?: RateLimiter;
+  readonly limits?: TrafficLimits;
+  readonly chain?: Chain;
+  readonly forwarder?: Forwarder;
+  /** The way to targets where no chain leads. */
+  readonly direct: Way;
+  /** Further attempts to reach a target, each along a route of its own. */
+  readonly retries: number;
+  /** From the first question about a target to the connection. */
+  readonly dialTimeoutMs: number;
+  /** Ends a relay in which nothing moves for so long; 0: never. */
+  readonly idleMs: number;
+  /** Serves a session with another protocol of the program's list. */
+  readonly serve: (end: End, session: Session, protocol: string) => Promise<void>;
+}
+
+// Unique in this process, and with 30 random bits in front unlikely to meet its like in another's log.
+const prefix = Math.floor(Math.random() * 2 ** 30)
+  .toString(36)
+  .padStart(6, '0');
+let sessions = 0;
+
+/** The name of the next session. */
+export function nextSessionId(): string {
+  return `${prefix}${(sessions++).toString(36).padStart(4, '0')}`;
+}
+
+/** A session as its service sees it. Protocols are given it as {@link Session}. It ends with the client's connection. */
+export class LiveSession implements Session {
+  readonly id: string;
+  readonly service: string;
+  client: Address;
+  readonly network: 'tcp' | 'udp';
+  readonly traffic: Traffic = { received: 0, sent: 0 };
+  readonly decisions: Decisions;
+  readonly started = performance.now();
+  user = '';
+  stopping = false;
+  /** The last target, and how it was reached. */
+  target: Address | undefined;
+  path: readonly string[] = [];
+  #end: End;
+  /** What the client's bytes or datagrams draw on. */
+  #shaped: Shaped = { buckets: noBuckets };
+  readonly #settings: SessionSettings;
+  #interrupt: (() => void) | undefined;
+  #limited: Promise<void> | undefined;
+
+  constructor(end: End, id: string, settings: SessionSettings) {
+    this.id = id;
+    this.service = settings.service;
+    this.client = end.remote;
+    this.network = end.kind === 'stream' ? 'tcp' : 'udp';
+    this.#end = end;
+    this.#settings = settings;
+    this.decisions = new Decisions({ session: id, publish: (decided) => this.publish(decided) });
+    void end.closed.then(() => this.decisions.leave());
+  }
+
+  /** The layers above the first connection are there: this is what the client's bytes come from. */
+  begin(end: End): void {
+    this.client = end.remote;
+    if (end.kind === 'stream') this.#end = this.#shaped = meterConn(end, { traffic: this.traffic });
+    else this.#end = end;
+  }
+
+  /** The client's end, as protocols see it. */
+  get end(): End {
+    return this.#end;
+  }
+
+  get local(): Address {
+    return this.#end.local;
+  }
+
+  get authenticates(): boolean {
+    const { auth, skipsAuth } = this.#settings;
+    return auth !== undefined && skipsAuth?.(this.client.host) !== true;
+  }
+
+  publish(event: SessionEvent): void {
+    this.#settings.publish(this, event);
+  }
+
+  onStopping(interrupt: () => void): () => void {
+    if (this.stopping) interrupt();
+    else this.#interrupt = interrupt;
+    return () => {
+      this.#interrupt = undefined;
+    };
+  }
+
+  /** Nothing new should begin. */
+  stop(): void {
+    this.stopping = true;
+    this.#interrupt?.();
+  }
+
+  async authenticate({ username, password }: Credentials): Promise<void> {
+    const { auth } = this.#settings;
+    if (auth === undefined || !this.authenticates) return;
+    this.user = '';
+    const { tls, remote } = this.#end;
+    const ask = {
+      username,
+      password,
+      client: formatAddress(remote),
+      service: this.service,
+      certificate: tls?.verified
+        ? { commonName: tls.commonName, names: tls.subjectAltNames, fingerprint: tls.fingerprint }
+        : undefined,
+    };
+    const { ok, user } = await this.decide({
+      module: 'auth',
+      about: username,
+      ask: (call) => auth.authenticate(ask, call),
+      tell: (answer) => ({ outcome: answer.ok ? 'yes' : 'no', answer: answer.ok ? answer.user : '' }),
+    });
+    if (!ok)
+      throw new ProxyError('wrongCredentials', 'client', 'the credentials were not accepted', {
+        status: 407,
+      });
+    this.user = user;
+  }
+
+  async check(target: Address, facts: RequestFacts = {}): Promise<void> {
+    await this.#check(canonicalTarget(target), facts);
+  }
+
+  async open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
+    const asked = canonicalTarget(target);
+    await this.#check(asked, facts);
+    return this.#attempts(asked, 'tcp', async (context, reached) => {
+      const to = await this.#resolve(asked, context.signal);
+      const route = await this.#route(
+        { network: 'tcp', target: to, host: asked, ...this.#who(facts) },
+        context,
+      );
+      reached(route.path);
+      return route.way.dial(to, context);
+    });
+  }
+
+  async forward(facts: RequestFacts & { readonly target?: Address } = {}): Promise<Forwarded> {
+    const { forwarder } = this.#settings;
+    if (forwarder === undefined) throw new ProxyError('noRoute', 'self', `${this.service} has no forwarder`);
+    const network = facts.network ?? this.network;
+    const asked = facts.target === undefined ? undefined : canonicalTarget(facts.target);
+    await this.#check(asked, { ...facts, network });
+    return this.#attempts(asked, network, async (context, reached) => {
+      const request = { network, target: asked, host: asked, ...this.#who(facts) };
+      const node = await forwarder.select(request, context, this);
+      try {
+        const to = await this.#resolve(node.address, context.signal);
+        const route = await this.#route({ ...request, target: to, host: node.address }, context);
+        reached([...route.path, `${node.name}@${formatAddress(node.address)}`]);
+        if (network === 'udp') {
+          const end = await packets(route, to, context);
+          node.succeeded();
+          return { end, node };
+        }
+        const conn = await route.way.dial(to, context);
+        const end = node.tls === undefined ? conn : await overTls(conn, node.address, node.tls, context);
+        node.succeeded();
+        return { end, node };
+      } catch (error) {
+        if (context.signal.reason !== 'left') node.failed(ProxyError.from(error));
+        throw error;
+      }
+    });
+  }
+
+  async associate(): Promise<Datagrams> {
+    this.#countRequest();
+    const under = await this.#attempts(undefined, 'udp', async (context, reached) => {
+      const route = await this.#route(
+        { network: 'udp', target: undefined, host: undefined, ...this.#who({}) },
+        context,
+      );
+      reached(route.path);
+      return packets(route, undefined, context);
+    });
+    return associate(under, {
+      check: (target) => this.#ask(target, { network: 'udp' }),
+      resolve: (target) => this.#resolve(target),
+      refuses: (address) => this.#refuses(address, 'udp'),
+    });
+  }
+
+  async relay(client: End, upstream: End, options: RelayOptions = {}): Promise<ProxyError | undefined> {
+    const { traffic } = this;
+    const idleMs = options.idleMs ?? this.#settings.idleMs;
+    if (client.kind === 'stream' && upstream.kind === 'stream')
+      return relay(client, upstream, { traffic, idleMs });
+    if (client.kind === 'datagrams' && upstream.kind === 'datagrams') {
+      await relayDatagrams(client, upstream, { traffic, ttlMs: idleMs, shaped: this.#shaped });
+      return undefined;
+    }
+    throw new ProxyError('internal', 'self', 'bytes cannot be relayed to datagrams');
+  }
+
+  serve(end: End, protocol: string): Promise<void> {
+    return this.#settings.serve(end, this, protocol);
+  }
+
+  decide<A>(question: Question<A>): Promise<A> {
+    return this.decisions.decide(question);
+  }
+
+  note(fact: Omit<Served, 'kind'>): void {
+    this.publish({ kind: 'served', ...fact });
+  }
+
+  /** Whether the client may, and may now. */
+  async #check(target: Address | undefined, facts: RequestFacts): Promise<void> {
+    this.#countRequest();
+    if (target !== undefined) await this.#ask(target, facts);
+  }
+
+  #countRequest(): void {
+    if (this.#settings.rate?.allow(this.client.host) === false) {
+      throw new ProxyError('tooManyRequests', 'client', 'too many requests from this address', {
+        status: 429,
+      });
+    }
+  }
+
+  async #ask(target: Address, { network = 'tcp', seen }: RequestFacts): Promise<void> {
+    const { bypass } = this.#settings;
+    if (bypass === undefined) return;
+    const about = formatAddress(target);
+    const ask = {
+      target: about,
+      user: this.user,
+      network,
+      host: '',
+      path: seen === undefined ? '' : `${seen.path}${seen.query ?? ''}`,
+      service: this.service,
+    };
+    const passedBy = await this.decide({
+      module: 'bypass',
+      about,
+      ask: (call) => bypass.bypass(ask, call),
+      tell: (no) => ({ outcome: no ? 'no' : 'yes', answer: '' }),
+    });
+    if (passedBy) throw forbidden(about, 'a rule says no to it');
+  }
+
+  /** Whether an address that a name turned out to have may be dialled. */
+  #refuses(address: Address, network: string): ProxyError | undefined {
+    const reason = this.#settings.refusesAddress?.(address, network);
+    return reason === undefined ? undefined : forbidden(formatAddress(address), reason);
+  }
+
+  /** What the target's name stands for, where hosts or a resolver say so. */
+  async #resolve(target: Address, signal?: AbortSignal): Promise<Address> {
+    const { hosts, resolver } = this.#settings;
+    const to = await resolveName(target, {
+      hosts,
+      resolver,
+      user: this.user,
+      decider: this,
+      ...(signal !== undefined && { signal }),
+    });
+    if (to.host !== target.host) {
+      const refused = this.#refuses(to, 'tcp');
+      if (refused !== undefined) throw refused;
+    }
+    return to;
+  }
+
+  async #route(request: RouteRequest, context: Context): Promise<Route> {
+    const { chain, direct } = this.#settings;
+    if (chain === undefined) return { way: direct, path: [] };
+    return chain.route(request, context, this);
+  }
+
+  #who({ seen }: RequestFacts) {
+    return {
+      client: this.client,
+      user: this.user,
+      service: this.service,
+      ...(seen !== undefined && { seen }),
+    };
+  }
+
+  /** Dials, again where that may help, and tells what became of it. */
+  async #attempts<T>(
+    asked: Address | undefined,
+    network: 'tcp' | 'udp',
+    dial: (context: Context, reached: (path: readonly string[]) => void) => Promise<T>,
+  ): Promise<T> {
+    const { retries, dialTimeoutMs, limits } = this.#settings;
+    if (asked !== undefined) {
+      this.target = asked;
+      this.publish({ kind: 'dialing', network, target: asked });
+    }
+    for (let attempt = 0; ; attempt++) {
+      const started = performance.now();
+      let path: readonly string[] = [];
+      const dialed = (error: ProxyError | undefined, ends?: Pick<End, 'local' | 'remote'>) => {
+        const target = asked ?? { host: '', port: 0 };
+        const ms = performance.now() - started;
+        const { local, remote } = ends ?? {};
+        this.publish({ kind: 'dialed', network, target, path, local, remote, ms, error });
+      };
+      try {
+        const made = await this.decisions.during((gone) =>
+          withDeadline(gone, dialTimeoutMs, asked, (signal) =>
+            dial(this.#context(signal, asked, network), (nodes) => (path = nodes)),
+          ),
+        );
+        this.path = path;
+        dialed(undefined, (made as { readonly end?: End }).end ?? (made as End));
+        if (limits !== undefined) await (this.#limited ??= this.#limit(limits, asked));
+        return made;
+      } catch (cause) {
+        const error = ProxyError.from(cause);
+        dialed(error);
+        if (!error.retryable || attempt >= retries) throw error;
+      }
+    }
+  }
+
+  /** Asks how fast the client may be, and holds it to that from now on. */
+  async #limit(limits: TrafficLimits, target: Address | undefined): Promise<void> {
+    const { client, network, user } = this;
+    const attached = await this.decide({
+      module: 'limiter',
+      about: user === '' ? formatAddress(client) : user,
+      ask: (call) => limits.attach({ client, network, user, target }, this.#shaped, call),
+      tell: () => ({ outcome: 'yes', answer: '' }),
+    });
+    void this.#end.closed.then(() => {
+      attached.detach();
+    });
+  }
+
+  #context(signal: AbortSignal, target: Address | undefined, network: string): Context {
+    return {
+      signal,
+      session: this.id,
+      service: this.service,
+      client: this.client,
+      user: this.user,
+      ...(target !== undefined && { target }),
+      ...(this.#settings.refusesAddress !== undefined && {
+        refuses: (address: Address) => this.#refuses(address, network),
+      }),
+    };
+  }
+}
+
+/** A forwarder's node that is spoken to over TLS. */
+function overTls(conn: Conn, to: Address, tls: ClientTls, { signal }: Context): Promise<Conn> {
+  return shakeUpstream(conn, { what: 'TLS', to, signal }, () => connectTls(conn, to, tls));
+}
+
+function packets({ way, path }: Route, to: Address | undefined, context: Context): Promise<Datagrams> {
+  if (way.packets === undefined) {
+    const last = path.at(-1);
+    const where = last === undefined ? 'this way' : last;
+    throw new ProxyError('unsupported', 'self', `datagrams cannot be carried through ${where}`, {
+      status: 501,
+    });
+  }
+  return way.packets(to, context);
+}
+
+/** One deadline over everything that it takes to reach a target. */
+async function withDeadline<T>(
+  gone: AbortSignal,
+  ms: number,
+  target: Address | undefined,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const ended = new AbortController();
+  let late = false;
+  const leave = () => ended.abort('left');
+  gone.addEventListener('abort', leave, { once: true });
+  const timer = setTimeout(() => {
+    late = true;
+    ended.abort('deadline');
+  }, ms);
+  try {
+    return await run(ended.signal);
+  } catch (error) {
+    if (!late) throw error;
+    const what =
+      target === undefined ? 'no place for datagrams' : `no connection to ${formatAddress(target)}`;
+    throw new ProxyError('dialTimeout', 'upstream', `${what} within ${String(ms / 1000)} s`, {
+      cause: error,
+      retryable: true,
+    });
+  } finally {
+    clearTimeout(timer);
+    gone.removeEventListener('abort', leave);
+  }
+}
+
+function forbidden(target: string, why: string): ProxyError {
+  return new ProxyError('forbidden', 'client', `${target} is not allowed: ${why}`, { status: 403 });
+}

@@ -1,0 +1,108 @@
+import type { Address, Conn } from '../conn.ts';
+import { formatAddress } from '../address.ts';
+import { ProxyError } from '../errors.ts';
+import { requestAuthority } from '../http/authority.ts';
+import { exchange } from '../http/exchange.ts';
+import type { Opened } from '../http/origins.ts';
+import { serveRequests } from '../http/serve-requests.ts';
+import type { Session } from '../session.ts';
+import { sniffFirstBytes } from './first-bytes.ts';
+import { PeekedConn } from './peeked-conn.ts';
+import { serveTlsByName } from './tls-by-name.ts';
+
+/**
+ * How long a beginning that may still become something may take to become it. Something begun comes in one piece nearly
+ * always; three seconds outlast the first two repetitions of a packet that was lost.
+ */
+export const defaultSniffMs = 3000;
+
+/** How a tunnel is looked into. */
+export interface RelaySniffedOptions {
+  /** Where the tunnel leads; dialled again where the target closed between two requests. */
+  readonly target: Address;
+  /** In milliseconds; 0 or absent: {@link defaultSniffMs}. */
+  readonly timeoutMs?: number | undefined;
+  /** As in {@link Session.relay}. */
+  readonly idleMs?: number | undefined;
+}
+
+/**
+ * Carries a tunnel's bytes both ways, as {@link Session.relay} does, and looks into what the client says: each request of
+ * HTTP is checked by the host that it names, and TLS by the server that it names; everything goes where the tunnel leads.
+ * Whoever lets the server speak first is no HTTP and no TLS, and does not wait. Both connections end here. Resolves with what
+ * broke it, or what refused it.
+ */
+export async function relaySniffed(
+  client: Conn,
+  upstream: Conn,
+  session: Session,
+  { target, timeoutMs, idleMs }: RelaySniffedOptions,
+): Promise<ProxyError | undefined> {
+  const from = new PeekedConn(client);
+  const to = new PeekedConn(upstream);
+  const sniffMs = timeoutMs || defaultSniffMs;
+  const raw = () => {
+    return session.relay(from.settle(), to.settle(), { ...(idleMs !== undefined && { idleMs }) });
+  };
+  try {
+    const speaker = await Promise.race([
+      from.stirred().then(() => 'client' as const),
+      to.stirred().then(() => 'upstream' as const),
+    ]);
+    if (speaker === 'upstream') return await raw();
+    switch (await sniffFirstBytes(from, sniffMs)) {
+      case 'http':
+        await serveHttp(from, to, session, { target, idleMs });
+        return undefined;
+      case 'tls':
+        await serveTlsByName(from, session, { timeoutMs: sniffMs, idleMs }, async (start) => {
+          // Without a name it goes where the tunnel leads, which has been checked.
+          if (start.target !== undefined) await session.check(start.target);
+          return to.settle();
+        });
+        return undefined;
+      default:
+        return await raw();
+    }
+  } catch (cause) {
+    const error = ProxyError.from(cause);
+    client.reset();
+    upstream.reset();
+    return error;
+  }
+}
+
+/** Requests inside a tunnel. What they name is checked; they go where the tunnel leads. */
+function serveHttp(
+  client: PeekedConn,
+  upstream: PeekedConn,
+  session: Session,
+  { target, idleMs }: Pick<RelaySniffedOptions, 'target' | 'idleMs'>,
+): Promise<void> {
+  let first: Opened | undefined = { conn: upstream.settle(), key: '' };
+  const where = formatAddress(target);
+  const conn = client.settle();
+  return serveRequests(conn, session, {
+    idleMs,
+    async serve(request, origins) {
+      const { host, isForProxy, target: named } = requestAuthority(request.head);
+      request.target = named ?? target;
+      if (named !== undefined) await session.check(named);
+      return exchange({
+        client: conn,
+        session,
+        origins,
+        request,
+        where,
+        idleMs,
+        reach: () =>
+          origins.use(async (kept) => {
+            const opened = kept ?? first;
+            first = undefined;
+            return opened ?? { conn: await session.open(target), key: '' };
+          }),
+        outgoing: () => ({ target: request.head.target, host, isForProxy }),
+      });
+    },
+  }).finally(() => first?.conn.reset());
+}
