@@ -1,6 +1,7 @@
 /** One plugin call over and over: what it costs the client and the server, and how long it takes. */
+import { availableParallelism } from 'node:os';
 import type { BenchOptions } from '../run.ts';
-import { cpuMicros, median, preparePrograms, runClient, startServer } from './programs.ts';
+import { cpuMicros, median, othersCpuMicros, preparePrograms, runClient, startServer } from './programs.ts';
 import type { RunningServer } from './programs.ts';
 
 interface Figures {
@@ -10,6 +11,12 @@ interface Figures {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly cpuMicrosPerCall: number;
+}
+
+interface Sample extends Figures {
+  readonly serverCpuMicrosPerCall: number;
+  /** How much of the machine other programs took meanwhile, from 0 to 1: above 0.15 a sample is disturbed. */
+  readonly othersShare: number;
 }
 
 interface Case {
@@ -40,7 +47,7 @@ function listCases(clients: readonly string[], servers: readonly string[]): Case
 export async function measurePluginCalls({ rounds, duration }: BenchOptions): Promise<object> {
   const programs = preparePrograms();
   const cases = listCases(Object.keys(programs.clients), Object.keys(programs.servers));
-  const samples = cases.map(() => [] as (Figures & { serverCpuMicrosPerCall: number })[]);
+  const samples = cases.map(() => [] as Sample[]);
   try {
     for (let round = 0; round < rounds; round++) {
       const servers: Record<string, RunningServer> = {};
@@ -53,6 +60,7 @@ export async function measurePluginCalls({ rounds, duration }: BenchOptions): Pr
         const { pid, ports } = servers[server]!;
         const args = ['--transport', transport, '--port', String(ports[transport])];
         const before = cpuMicros(pid);
+        const othersBefore = othersCpuMicros(pid);
         const started = performance.now();
         const figures = await runClient<Figures>(programs.clients[client]!, [
           ...args,
@@ -60,7 +68,12 @@ export async function measurePluginCalls({ rounds, duration }: BenchOptions): Pr
         ]);
         // The server also worked for the warm-up: its CPU is shared out over all calls, counted ones and those before.
         const share = figures.callsPerSecond * (Number.parseFloat(duration) + 0.5);
-        samples[index]!.push({ ...figures, serverCpuMicrosPerCall: (cpuMicros(pid) - before) / share });
+        const machineMicros = (performance.now() - started) * 1000 * availableParallelism();
+        samples[index]!.push({
+          ...figures,
+          serverCpuMicrosPerCall: (cpuMicros(pid) - before) / share,
+          othersShare: (othersCpuMicros(pid) - othersBefore) / machineMicros,
+        });
         if (figures.failures > 0)
           throw new Error(`${client} on ${server}: ${String(figures.failures)} calls failed`);
         process.stdout.write(
@@ -72,7 +85,7 @@ export async function measurePluginCalls({ rounds, duration }: BenchOptions): Pr
   } finally {
     programs.close();
   }
-  const middle = (index: number, key: keyof Figures | 'serverCpuMicrosPerCall') =>
+  const middle = (index: number, key: keyof Sample) =>
     Number(median(samples[index]!.map((figures) => figures[key])).toPrecision(4));
   const rows = cases.map((row, index) => ({
     ...row,
@@ -81,6 +94,7 @@ export async function measurePluginCalls({ rounds, duration }: BenchOptions): Pr
     p99Ms: middle(index, 'p99Ms'),
     clientCpuMicrosPerCall: middle(index, 'cpuMicrosPerCall'),
     serverCpuMicrosPerCall: middle(index, 'serverCpuMicrosPerCall'),
+    othersShare: Number(middle(index, 'othersShare').toFixed(2)),
   }));
   console.log();
   console.table(rows);

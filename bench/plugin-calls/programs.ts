@@ -95,7 +95,10 @@ export async function startServer(command: Command): Promise<RunningServer> {
 export async function runClient<Figures>(command: Command, args: readonly string[]): Promise<Figures> {
   const [program, ...first] = command;
   const child = spawn(program, [...first, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-  return JSON.parse(await firstLine(child, [program, ...first].join(' '))) as Figures;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const line = await firstLine(child, [program, ...first].join(' '));
+  await ended;
+  return JSON.parse(line) as Figures;
 }
 
 function firstLine(child: ChildProcess, name: string): Promise<string> {
@@ -111,10 +114,20 @@ function firstLine(child: ChildProcess, name: string): Promise<string> {
 
 /** CPU time of a process so far, all threads, user and system, in microseconds. The kernel counts in hundredths of a second. */
 export function cpuMicros(pid: number): number {
-  const fields = readFileSync(`/proc/${String(pid)}/stat`, 'latin1')
-    .split(') ')[1]!
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  return sumOfTicks(`/proc/${String(pid)}/stat`, ') ', [11, 12]);
+}
+
+/** CPU time that the machine has spent so far on anything but this process, its children that have ended, and `pid`. */
+export function othersCpuMicros(pid: number): number {
+  // user, nice, system, irq, softirq; of ourselves: our own and that of children that were waited for.
+  const machine = sumOfTicks('/proc/stat', 'cpu  ', [0, 1, 2, 5, 6]);
+  return machine - sumOfTicks('/proc/self/stat', ') ', [11, 12, 13, 14]) - cpuMicros(pid);
+}
+
+function sumOfTicks(file: string, behind: string, fields: readonly number[]): number {
+  const [line = ''] = readFileSync(file, 'latin1').split(behind)[1]!.split('\n', 1);
+  const numbers = line.split(' ').map(Number);
+  return fields.reduce((sum, field) => sum + numbers[field]!, 0) * 10_000;
 }
 
 /** Resident memory of a process, in KiB. */
