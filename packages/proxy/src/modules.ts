@@ -5,13 +5,18 @@ import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
 import { tcp } from './transports/tcp/index.ts';
 import { tls } from './transports/tls/index.ts';
+import { udp } from './transports/udp/index.ts';
 import { unix } from './transports/unix/index.ts';
+import { ws } from './transports/ws/index.ts';
 
 /** How bytes are carried, by the word of the file: layers, the lowest first. A new row is a new listener and dialer. */
 const stacks = {
   tcp: [tcp],
   tls: [tcp, tls],
+  ws: [tcp, ws],
+  wss: [tcp, tls, ws],
   unix: [unix],
+  udp: [udp],
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
 
 /** What bytes ask for: both ends of each. */

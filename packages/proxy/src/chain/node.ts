@@ -7,6 +7,7 @@ import type { PolicyOf } from '../core/policies.ts';
 import type { Connector, ConnectorOptions } from '../core/protocol.ts';
 import type { Decider, NodeHttp, RouteRequest } from '../core/route.ts';
 import type { ClientTls } from '../core/tls.ts';
+import { withoutRules } from '../core/way.ts';
 import type { Context, Way } from '../core/way.ts';
 import type { Mark } from './marks.ts';
 
@@ -110,7 +111,7 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
   const { connector, options } = node.spec;
   const reach = async (context: Context) => {
     try {
-      const conn = await stack.dial(address, context);
+      const conn = await stack.dial(address, withoutRules(context));
       node.mark.succeeded();
       return conn;
     } catch (error) {

@@ -7,6 +7,9 @@ import type { Decider, Question } from './route.ts';
 /** Decisions that a session remembers for its closing line. A connection that lives for days asks again and again. */
 const maxRemembered = 100;
 
+/** For what is asked beside any question. */
+const never = new AbortController().signal;
+
 /** What HTTP says where a module could not be asked; other protocols take it as a hint. */
 const statuses: Partial<Readonly<Record<ModuleKind, number>>> = {
   auth: 407,
@@ -42,6 +45,11 @@ export class Decisions implements Decider {
   leave(): void {
     this.#gone = true;
     this.#open?.abort();
+  }
+
+  /** Fires when the client goes; of a moment in which nothing is asked, one that has no part in it. */
+  get signal(): AbortSignal {
+    return this.#open?.signal ?? never;
   }
 
   /** Runs something whose signal fires when the client goes. Rejects with `clientClosed` where it has gone already. */

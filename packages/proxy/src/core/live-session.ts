@@ -9,16 +9,15 @@ import type { EventSink, Served, SessionEvent } from './events.ts';
 import type { RateLimiter } from './limits.ts';
 import { resolveName } from './names.ts';
 import type { PolicyOf } from './policies.ts';
-import { shakeUpstream } from './layer-handshakes.ts';
 import { meterConn, noBuckets } from './metered-conn.ts';
 import type { Shaped } from './metered-conn.ts';
+import { overTls, packets, withDeadline } from './reach.ts';
 import { relay, relayDatagrams } from './relay.ts';
 import type { Traffic } from './relay.ts';
 import type { Chain, Forwarded, Forwarder, Question, Route, RouteRequest } from './route.ts';
 import type { Credentials, RelayOptions, RequestFacts, Session } from './session.ts';
-import { connectTls } from './tls-conn.ts';
-import type { ClientTls } from './tls.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
+import { withoutRules } from './way.ts';
 import type { Context, Way } from './way.ts';
 
 /** What the sessions of a service have in common. Whatever is absent is not asked. */
@@ -47,6 +46,14 @@ export interface SessionSettings {
   readonly idleMs: number;
   /** Serves a session with another protocol of the program's list. */
   readonly serve: (end: End, session: Session, protocol: string) => Promise<void>;
+}
+
+/** What an attempt to reach a target tells as it goes. */
+interface Attempt {
+  /** Where it goes. */
+  to(address: Address): void;
+  /** The nodes that it leads through. */
+  along(path: readonly string[]): void;
 }
 
 // Unique in this process, and with 30 random bits in front unlikely to meet its like in another's log.
@@ -165,13 +172,14 @@ export class LiveSession implements Session {
   async open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
     const asked = canonicalTarget(target);
     await this.#check(asked, facts);
-    return this.#attempts(asked, 'tcp', async (context, reached) => {
-      const to = await this.#resolve(asked, context.signal);
+    return this.#attempts('tcp', asked, async (context, attempt) => {
+      attempt.to(asked);
+      const to = await this.#resolve(asked, context);
       const route = await this.#route(
         { network: 'tcp', target: to, host: asked, ...this.#who(facts) },
         context,
       );
-      reached(route.path);
+      attempt.along(route.path);
       return route.way.dial(to, context);
     });
   }
@@ -182,20 +190,24 @@ export class LiveSession implements Session {
     const network = facts.network ?? this.network;
     const asked = facts.target === undefined ? undefined : canonicalTarget(facts.target);
     await this.#check(asked, { ...facts, network });
-    return this.#attempts(asked, network, async (context, reached) => {
+    return this.#attempts(network, asked, async (context, attempt) => {
       const request = { network, target: asked, host: asked, ...this.#who(facts) };
       const node = await forwarder.select(request, context, this);
+      const { address } = node;
+      attempt.to(address);
+      // A node stands in the file; rules about targets do not speak of it.
+      const free = withoutRules(context);
       try {
-        const to = await this.#resolve(node.address, context.signal);
-        const route = await this.#route({ ...request, target: to, host: node.address }, context);
-        reached([...route.path, `${node.name}@${formatAddress(node.address)}`]);
+        const to = await this.#resolve(address, free);
+        const route = await this.#route({ ...request, target: to, host: address }, free);
+        attempt.along([...route.path, node.name]);
         if (network === 'udp') {
-          const end = await packets(route, to, context);
+          const end = await packets(route, to, free);
           node.succeeded();
           return { end, node };
         }
-        const conn = await route.way.dial(to, context);
-        const end = node.tls === undefined ? conn : await overTls(conn, node.address, node.tls, context);
+        const conn = await route.way.dial(to, free);
+        const end = node.tls === undefined ? conn : await overTls(conn, address, node.tls, free);
         node.succeeded();
         return { end, node };
       } catch (error) {
@@ -207,17 +219,17 @@ export class LiveSession implements Session {
 
   async associate(): Promise<Datagrams> {
     this.#countRequest();
-    const under = await this.#attempts(undefined, 'udp', async (context, reached) => {
+    const under = await this.#attempts('udp', undefined, async (context, attempt) => {
       const route = await this.#route(
         { network: 'udp', target: undefined, host: undefined, ...this.#who({}) },
         context,
       );
-      reached(route.path);
+      attempt.along(route.path);
       return packets(route, undefined, context);
     });
     return associate(under, {
       check: (target) => this.#ask(target, { network: 'udp' }),
-      resolve: (target) => this.#resolve(target),
+      resolve: (target) => this.#resolve(target, this.#context(this.decisions.signal, target, 'udp')),
       refuses: (address) => this.#refuses(address, 'udp'),
     });
   }
@@ -287,20 +299,12 @@ export class LiveSession implements Session {
     return reason === undefined ? undefined : forbidden(formatAddress(address), reason);
   }
 
-  /** What the target's name stands for, where hosts or a resolver say so. */
-  async #resolve(target: Address, signal?: AbortSignal): Promise<Address> {
+  /** What a name stands for, where hosts or a resolver say so. */
+  async #resolve(target: Address, { signal, refuses }: Context): Promise<Address> {
     const { hosts, resolver } = this.#settings;
-    const to = await resolveName(target, {
-      hosts,
-      resolver,
-      user: this.user,
-      decider: this,
-      ...(signal !== undefined && { signal }),
-    });
-    if (to.host !== target.host) {
-      const refused = this.#refuses(to, 'tcp');
-      if (refused !== undefined) throw refused;
-    }
+    const to = await resolveName(target, { hosts, resolver, user: this.user, decider: this, signal });
+    const refused = to.host === target.host ? undefined : refuses?.(to);
+    if (refused !== undefined) throw refused;
     return to;
   }
 
@@ -321,38 +325,46 @@ export class LiveSession implements Session {
 
   /** Dials, again where that may help, and tells what became of it. */
   async #attempts<T>(
-    asked: Address | undefined,
     network: 'tcp' | 'udp',
-    dial: (context: Context, reached: (path: readonly string[]) => void) => Promise<T>,
+    asked: Address | undefined,
+    dial: (context: Context, attempt: Attempt) => Promise<T>,
   ): Promise<T> {
     const { retries, dialTimeoutMs, limits } = this.#settings;
-    if (asked !== undefined) {
-      this.target = asked;
-      this.publish({ kind: 'dialing', network, target: asked });
-    }
-    for (let attempt = 0; ; attempt++) {
+    let target: Address | undefined;
+    let path: readonly string[] = [];
+    const attempt: Attempt = {
+      to: (address) => {
+        const isNew = target === undefined || formatAddress(target) !== formatAddress(address);
+        this.target = target = address;
+        if (isNew) this.publish({ kind: 'dialing', network, target: address });
+      },
+      along: (nodes) => {
+        this.path = path = nodes;
+      },
+    };
+    for (let made = 0; ; made++) {
       const started = performance.now();
-      let path: readonly string[] = [];
-      const dialed = (error: ProxyError | undefined, ends?: Pick<End, 'local' | 'remote'>) => {
-        const target = asked ?? { host: '', port: 0 };
-        const ms = performance.now() - started;
-        const { local, remote } = ends ?? {};
-        this.publish({ kind: 'dialed', network, target, path, local, remote, ms, error });
+      const dialed = (error?: ProxyError) => {
+        const to = target ?? { host: '', port: 0 };
+        this.publish({ kind: 'dialed', network, target: to, path, ms: performance.now() - started, error });
       };
+      path = [];
       try {
-        const made = await this.decisions.during((gone) =>
-          withDeadline(gone, dialTimeoutMs, asked, (signal) =>
-            dial(this.#context(signal, asked, network), (nodes) => (path = nodes)),
+        const end = await this.decisions.during((gone) =>
+          withDeadline(
+            gone,
+            dialTimeoutMs,
+            () => target,
+            (signal) => dial(this.#context(signal, asked, network), attempt),
           ),
         );
-        this.path = path;
-        dialed(undefined, (made as { readonly end?: End }).end ?? (made as End));
-        if (limits !== undefined) await (this.#limited ??= this.#limit(limits, asked));
-        return made;
+        dialed();
+        if (limits !== undefined) await (this.#limited ??= this.#limit(limits, target));
+        return end;
       } catch (cause) {
         const error = ProxyError.from(cause);
         dialed(error);
-        if (!error.retryable || attempt >= retries) throw error;
+        if (!error.retryable || made >= retries) throw error;
       }
     }
   }
@@ -383,53 +395,6 @@ export class LiveSession implements Session {
         refuses: (address: Address) => this.#refuses(address, network),
       }),
     };
-  }
-}
-
-/** A forwarder's node that is spoken to over TLS. */
-function overTls(conn: Conn, to: Address, tls: ClientTls, { signal }: Context): Promise<Conn> {
-  return shakeUpstream(conn, { what: 'TLS', to, signal }, () => connectTls(conn, to, tls));
-}
-
-function packets({ way, path }: Route, to: Address | undefined, context: Context): Promise<Datagrams> {
-  if (way.packets === undefined) {
-    const last = path.at(-1);
-    const where = last === undefined ? 'this way' : last;
-    throw new ProxyError('unsupported', 'self', `datagrams cannot be carried through ${where}`, {
-      status: 501,
-    });
-  }
-  return way.packets(to, context);
-}
-
-/** One deadline over everything that it takes to reach a target. */
-async function withDeadline<T>(
-  gone: AbortSignal,
-  ms: number,
-  target: Address | undefined,
-  run: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const ended = new AbortController();
-  let late = false;
-  const leave = () => ended.abort('left');
-  gone.addEventListener('abort', leave, { once: true });
-  const timer = setTimeout(() => {
-    late = true;
-    ended.abort('deadline');
-  }, ms);
-  try {
-    return await run(ended.signal);
-  } catch (error) {
-    if (!late) throw error;
-    const what =
-      target === undefined ? 'no place for datagrams' : `no connection to ${formatAddress(target)}`;
-    throw new ProxyError('dialTimeout', 'upstream', `${what} within ${String(ms / 1000)} s`, {
-      cause: error,
-      retryable: true,
-    });
-  } finally {
-    clearTimeout(timer);
-    gone.removeEventListener('abort', leave);
   }
 }
 

@@ -25,6 +25,8 @@ export async function resolveName(target: Address, names: Names): Promise<Addres
   const { hosts, resolver, user, decider, signal } = names;
   const early = signal === undefined ? {} : { signal };
   const { host, port } = target;
+  // A unix socket has a path, which is no name.
+  if (port === 0) return target;
   const ask = { network: 'ip', host, user };
   const tell = (ips: readonly string[]) => ({ outcome: 'yes', answer: ips.join(', ') }) as const;
   if (hosts !== undefined) {

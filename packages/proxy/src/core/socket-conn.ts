@@ -59,6 +59,7 @@ class SocketConn implements Conn {
   #drain: { resolve(): void; reject(error: ProxyError): void } | undefined;
   #ending: Promise<void> | undefined;
   #stream: Duplex | undefined;
+  #isDetached = false;
 
   constructor(socket: Socket, { side, tls, local, remote, via, under }: SocketConnOptions) {
     this.#socket = socket;
@@ -94,6 +95,8 @@ class SocketConn implements Conn {
   };
 
   readonly #onData = (bytes: Buffer): void => {
+    // A reset that has to wait for its moment lets bytes come that nobody is meant to see.
+    if (this.#failure !== undefined) return;
     if (this.#waiter !== undefined) {
       const { resolve } = this.#waiter;
       this.#waiter = undefined;
@@ -170,15 +173,22 @@ class SocketConn implements Conn {
     this.#fail(undefined);
     // The system refuses to reset a socket that is just being shut down, and Node then never closes it. Everything that was
     // written has been sent by then (see `end`), so that a plain close tells the peer nothing wrong.
-    const shuttingDown = socket.writableEnded && !socket.writableFinished;
-    if (shuttingDown) socket.destroy();
+    if (socket.writableEnded && !socket.writableFinished) socket.destroy();
     else if (this.under !== undefined) {
       this.under.reset();
-      socket.destroy();
-    } else if (isUnix(this.remote) || isUnix(this.local)) {
-      // There is no such thing as a reset; the peer sees it as one if it still writes.
-      socket.destroy();
-    } else socket.resetAndDestroy();
+      void this.under.closed.then(() => socket.destroy());
+    } else if (this.#isDetached) {
+      // Whoever has the socket now may be calling us from within Node's own TLS or HTTP code, which reads from the socket's
+      // handle: taken away at this moment, that code would go on in memory that has been freed.
+      setImmediate(() => this.#resetSocket());
+    } else this.#resetSocket();
+  }
+
+  #resetSocket(): void {
+    if (this.#socket.destroyed) return;
+    // A unix socket knows no reset; a peer that still writes sees it as one.
+    if (isUnix(this.remote) || isUnix(this.local)) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   get stream(): Duplex {
@@ -189,6 +199,7 @@ class SocketConn implements Conn {
     const socket = this.#socket;
     const inUse = this.#stream !== undefined || this.#waiter !== undefined || this.#ending !== undefined;
     if (inUse || this.#ended || this.#failure !== undefined || socket.destroyed) return undefined;
+    this.#isDetached = true;
     socket.pause();
     socket
       .off('error', this.#onError)

@@ -148,8 +148,9 @@ function clientFault(
   if (cause instanceof UnknownServerName) return fault('forbidden', `was turned away: ${cause.message}`);
   if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE')
     return fault('wrongCredentials', 'showed no certificate, and one is needed here');
-  if (code === 'ERR_SSL_NO_SHARED_CIPHER' && tls.rejectUnknownSNI === true)
-    return fault('forbidden', 'was turned away: it named no server');
+  // Without a name that is served there is no certificate, and so no way to sign.
+  if (/NO_SHARED_CIPHER|NO_SUITABLE/.test(code) && tls.rejectUnknownSNI === true)
+    return fault('forbidden', 'was turned away: it named no server, or has no cipher in common with us');
   if (/NO_SHARED_CIPHER|UNSUPPORTED_PROTOCOL|NO_APPLICATION_PROTOCOL|NO_SUITABLE|VERSION_TOO_LOW/.test(code))
     return fault('unsupported', `has no TLS version, cipher or protocol in common with us: ${reason}`);
   if (/_ALERT_/.test(code)) return hungUp(`${from} (${reason})`, cause);

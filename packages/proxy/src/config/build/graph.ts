@@ -148,11 +148,13 @@ export async function buildGraph(
 function directWay(): Way {
   const { stacks } = modules;
   const tcp = stacks.tcp[0].wrap(undefined, { metadata: {} });
+  const udp = stacks.udp[0].wrap(undefined, { metadata: {} });
   const unix = stacks.unix[0].wrap(undefined, { metadata: {} });
   return {
     dial: (to, context) => (to.port === 0 ? unix : tcp).dial(to, context),
+    packets: (to, context) => udp.packets!(to, context),
     async close() {
-      await Promise.all([tcp.close(), unix.close()]);
+      await Promise.all([tcp.close(), udp.close(), unix.close()]);
     },
   };
 }

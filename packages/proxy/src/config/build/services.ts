@@ -3,7 +3,7 @@ import type { EventSink } from '../../core/events.ts';
 import { createTrafficLimits } from '../../core/traffic-limits.ts';
 import type { LoopGuard } from '../../core/loop-guard.ts';
 import type { Meter } from '../../core/meter.ts';
-import { ProxyError } from '../../core/errors.ts';
+import type { ProxyError } from '../../core/errors.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import type { Chain, Forwarder } from '../../core/route.ts';
 import type { ServiceParts } from '../../core/service.ts';
