@@ -147,6 +147,54 @@ describe('a Conn over a socket', () => {
   });
 });
 
+describe('a socket that is taken away', () => {
+  test('comes paused, with all that was read and not taken', async () => {
+    const { conn, peer } = await pair();
+    peer.write('hello');
+    const read = await conn.read();
+    conn.unread(read!.subarray(3));
+    conn.unread(Buffer.from('1'));
+    const socket = conn.detach!()!;
+    expect(socket.isPaused()).toBe(true);
+    peer.end(' and more');
+    let text = '';
+    socket.on('data', (bytes) => (text += String(bytes))).resume();
+    await once(socket, 'end');
+    expect(text).toBe('1lo and more');
+    socket.end();
+    await conn.closed;
+  });
+
+  test('is still reset with the connection, and told when it has closed', async () => {
+    const { conn, peer } = await pair();
+    peer.resume();
+    const socket = conn.detach!()!;
+    const failed = closeOf(peer);
+    conn.reset();
+    expect(socket.destroyed).toBe(false);
+    await conn.closed;
+    expect(await failed).toBe('broken');
+  });
+
+  test('is not given away where somebody uses it, or it has ended', async () => {
+    const waiting = await pair();
+    const reading = waiting.conn.read();
+    expect(waiting.conn.detach!()).toBeUndefined();
+    waiting.peer.write('x');
+    expect(String(await reading)).toBe('x');
+    const streaming = await pair();
+    expect(streaming.conn.stream).toBeDefined();
+    expect(streaming.conn.detach!()).toBeUndefined();
+    const ended = await pair();
+    ended.peer.end('last');
+    expect(String(await readAll(ended.conn))).toBe('last');
+    expect(ended.conn.detach!()).toBeUndefined();
+    const reset = await pair();
+    reset.conn.reset();
+    expect(reset.conn.detach!()).toBeUndefined();
+  });
+});
+
 describe('a lingering close', () => {
   test('lets a peer that still sends read the last words', async () => {
     const { conn, peer } = await pair();

@@ -86,7 +86,11 @@ class SocketConn implements Conn {
     socket.resume();
   }
 
-  readonly #onError = (error: Error): void => this.#fail(error);
+  readonly #onError = (error: Error): void => {
+    this.#fail(error);
+    // TLS tells of a broken record, and leaves the socket open.
+    if (!this.#socket.destroyed) this.reset();
+  };
 
   readonly #onEnd = (): void => {
     this.#ended = true;

@@ -232,6 +232,40 @@ export function transportSuite(name: string, makeWays: () => SuiteWays | Promise
       expect(answers.every(Boolean)).toBe(true);
     });
 
+    test('fifty that are reset as soon as they are accepted, and fifty that leave as soon as they are there', async () => {
+      const ended: Promise<void>[] = [];
+      let isResetting = true;
+      const { listening } = await listen((conn) => {
+        ended.push(conn.closed);
+        if (isResetting) conn.reset();
+        else
+          void readAll(conn).then(
+            () => conn.end(),
+            () => undefined,
+          );
+      });
+      const all = (leave: (conn: Conn) => unknown) =>
+        Promise.all(
+          Array.from({ length: 50 }, async () => {
+            // Where there is a handshake it may break, too.
+            const conn = await dial(listening.address).catch(() => undefined);
+            if (conn === undefined) return;
+            await leave(conn);
+            await conn.closed;
+          }),
+        );
+      await all((conn) =>
+        readAll(conn).then(
+          () => conn.end(),
+          () => undefined,
+        ),
+      );
+      isResetting = false;
+      await all((conn) => conn.reset());
+      await Promise.all(ended);
+      expect(ended.length).toBeGreaterThan(50);
+    });
+
     test('a closed listener takes no more, and connections live on', async () => {
       const { listening, next } = await listen();
       const [client, server] = await Promise.all([dial(listening.address), next()]);

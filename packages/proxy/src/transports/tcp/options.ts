@@ -9,15 +9,19 @@ import type { Fields } from '../../schema/read.ts';
  * `mptcp` and `reuseport` cannot be reached from Node and are not served.
  */
 export const tcpFields = {
-  tcpKeepAlive: { ...optional(flag(), 'keepalive'), aliases: ['tcp.keepalive'] },
-  tcpKeepAliveIdleMs: { ...optional(metadataDurationMs(), 'keepalive.idle'), aliases: ['tcp.keepalive.idle'] },
+  keepAlive: optional(flag(), 'keepalive'),
+  keepAliveIdleMs: optional(metadataDurationMs(), 'keepalive.idle'),
+  tcpKeepAlive: optional(flag(), 'tcp.keepalive'),
+  tcpKeepAliveIdleMs: optional(metadataDurationMs(), 'tcp.keepalive.idle'),
 } as const satisfies Fields;
 
-/** How the TCP connections of a listener or a dialer are kept alive. */
+/** How the TCP connections of a listener or a dialer are kept alive. Those with `tcp` go before those without. */
 export interface TcpDialerOptions {
   /** False: a peer that has lost its power is not noticed while nothing is sent. Default true. */
-  readonly tcpKeepAlive?: boolean;
+  readonly keepAlive?: boolean;
   /** Silence after which the system asks whether the peer is still there, in milliseconds. Default 15,000. */
+  readonly keepAliveIdleMs?: number;
+  readonly tcpKeepAlive?: boolean;
   readonly tcpKeepAliveIdleMs?: number;
 }
 
@@ -29,11 +33,11 @@ export type TcpListenerOptions = TcpDialerOptions;
  * because others have gathered the bytes already; keep-alive after 15 s of silence as Go's network library has it, so that
  * a peer that lost its power does not hold a descriptor for ever.
  */
-export function socketOptions({ tcpKeepAlive, tcpKeepAliveIdleMs }: TcpDialerOptions) {
+export function socketOptions(options: TcpDialerOptions) {
   return {
     allowHalfOpen: true,
     noDelay: true,
-    keepAlive: tcpKeepAlive ?? true,
-    keepAliveInitialDelay: tcpKeepAliveIdleMs ?? 15_000,
+    keepAlive: options.tcpKeepAlive ?? options.keepAlive ?? true,
+    keepAliveInitialDelay: options.tcpKeepAliveIdleMs ?? options.keepAliveIdleMs ?? 15_000,
   } as const satisfies Partial<TcpNetConnectOpts>;
 }

@@ -31,7 +31,7 @@ export async function dialWs(
 }
 
 function open(under: Conn, to: Address, options: WsDialerOptions): Promise<Conn> {
-  const { path = defaultPath, header = [], ping = false, pingMs } = options;
+  const { requestPath: path = defaultPath, header = [], ping = false, pingMs } = options;
   const at = formatAddress(to);
   // A unix socket has no host that a request could name.
   const host = options.host ?? (to.host.startsWith('/') || to.host.startsWith('@') ? 'localhost' : at);

@@ -7,18 +7,30 @@ import { WebSocket } from 'ws';
  */
 export class HalfOpenWebSocket extends WebSocket {
   #finished = false;
-  /** Called when the peer has sent its Close, or something that ends the connection. */
+  #answer: number | undefined;
+  /** Called when the peer has sent its Close; where it broke the protocol, after the `error` event. */
   peerEnded: () => void = () => undefined;
 
   /** The library calls this to answer; see above. */
   override close(code?: number, data?: string | Buffer): void {
-    if (this.#finished || this.readyState !== WebSocket.OPEN) super.close(code, data);
-    else this.peerEnded();
+    if (this.#finished || this.readyState !== WebSocket.OPEN) {
+      super.close(code, data);
+      return;
+    }
+    this.#answer = code;
+    // The library answers what breaks the protocol in the same way, and tells of it only then.
+    queueMicrotask(() => this.peerEnded());
   }
 
-  /** Sends our Close after everything else. */
-  finish(code = 1000): void {
+  /** Sends our Close after everything else: that we have ended. */
+  finish(): void {
     this.#finished = true;
-    super.close(code);
+    super.close(1000);
+  }
+
+  /** Sends a Close that says which rule the peer has broken. */
+  complain(): void {
+    this.#finished = true;
+    super.close(this.#answer ?? 1002);
   }
 }

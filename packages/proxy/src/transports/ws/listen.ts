@@ -72,7 +72,7 @@ interface Waiting {
 
 /** Node's HTTP server and the library's WebSocket server, neither of which listens. */
 function createUpgrades(options: WsListenerOptions) {
-  const { path = defaultPath, header = [] } = options;
+  const { requestPath: path = defaultPath, header = [] } = options;
   const trusts = createTrusts(options.trustedProxies ?? []);
   const waiting = new WeakMap<Duplex, Waiting>();
   const http = createServer({ maxHeaderSize: maxHeadBytes });

@@ -2,7 +2,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { parseIp, parseNetwork } from '../../core/match/ip.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
 import { filled, flag, list, optional, text, whole, wrongType } from '../../schema/read.ts';
-import type { Fields, FromFields, Reader } from '../../schema/read.ts';
+import type { Fields, FromFields, Located, Reader } from '../../schema/read.ts';
 
 /** GOST's, on both sides. */
 export const defaultPath = '/ws';
@@ -35,7 +35,7 @@ const headers: Reader<readonly Header[]> = (value, path, reading) => {
   return result;
 };
 
-const requestPath: Reader<string> = (value, path, reading) => {
+const pathReader: Reader<string> = (value, path, reading) => {
   const written = filled(text('a path'))(value, path, reading);
   if (written === undefined || /^\/[\x21\x22\x24-\x7e]*$/.test(written)) return written;
   return wrongType(value, path, reading, 'a path such as `/ws`, which begins with a slash');
@@ -61,7 +61,7 @@ const networks: Reader<readonly string[]> = (value, path, reading) => {
 
 /** What both sides read. GOST's buffer sizes are taken and of no effect: Node has its own. */
 const both = {
-  path: { ...optional(requestPath), aliases: ['ws.path'] },
+  requestPath: { ...optional(pathReader, 'path'), aliases: ['ws.path'] },
   header: { ...optional(headers), aliases: ['ws.header'] },
   handshakeTimeoutMs: {
     ...optional(metadataDurationMs(), 'handshakeTimeout'),
@@ -95,10 +95,10 @@ export const wsDialerFields = {
 } as const satisfies Fields;
 
 /** What a listener is told. Handshake: 10 s; path: `/ws`; backlog: handshakes under way at once, 4,096; nobody is trusted. */
-export type WsListenerOptions = Partial<Omit<FromFields<typeof wsListenerFields>, 'at' | 'keyAt' | 'has'>>;
+export type WsListenerOptions = Partial<Omit<FromFields<typeof wsListenerFields>, keyof Located>>;
 
 /** What a dialer is told. `ping` is off by default, and every 15 s where it is on. */
-export type WsDialerOptions = Partial<Omit<FromFields<typeof wsDialerFields>, 'at' | 'keyAt' | 'has'>>;
+export type WsDialerOptions = Partial<Omit<FromFields<typeof wsDialerFields>, keyof Located>>;
 
 /** What both ends tell the WebSocket library. */
 export function libraryOptions({ enableCompression = false }: { enableCompression?: boolean }) {

@@ -85,13 +85,13 @@ export class WsConn implements Conn {
     });
     ws.peerEnded = () => {
       clearInterval(pinging);
-      this.#endReading();
+      if (this.#failure === undefined) this.#endReading();
     };
     ws.on('message', this.#onMessage);
     ws.on('error', (error) => {
       // The peer broke the protocol, and may still read that it did.
       this.#fail(error);
-      ws.finish(1002);
+      ws.complain();
       const farewell = setTimeout(() => under.reset(), farewellMs);
       ws.once('close', () => clearTimeout(farewell));
     });
@@ -157,7 +157,7 @@ export class WsConn implements Conn {
     if (this.#ws.readyState === WebSocket.CLOSED) return;
     this.#fail(undefined);
     this.under.reset();
-    this.#ws.terminate();
+    void this.under.closed.then(() => this.#ws.terminate());
   }
 
   get stream(): Duplex {
