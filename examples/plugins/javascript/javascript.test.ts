@@ -4,18 +4,22 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { connectPlugin, contractByKind } from '@sallyport/plugin';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 // Other processes, and plain Node: what is run here is what is published, as a user has it after `npm run build`.
 const path = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 const run = promisify(execFile);
 
-describe('the example auth.mjs', () => {
+describe.each([
+  ['auth.mjs', 'auth', ['--token', 'gost'], ['--token', 'another']],
+  ['pool.mjs', 'hop', ['--node', '192.0.2.1:1080', '--node', '192.0.2.2:1080'], ['--module', 'bypass']],
+])('the example %s', (name, module, flags, wrong) => {
   let plugin: ChildProcess;
   let addr: string;
 
   beforeAll(async () => {
-    plugin = spawn(process.execPath, [path('auth.mjs'), '--port', '0', '--token', 'gost'], {
+    plugin = spawn(process.execPath, [path(name), '--port', '0', ...flags], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const [line] = (await once(createInterface(plugin.stdout!), 'line')) as [string];
@@ -32,7 +36,7 @@ describe('the example auth.mjs', () => {
     const { stdout } = await run(process.execPath, [
       path('conformance.mjs'),
       '--module',
-      'auth',
+      module,
       '--addr',
       addr,
     ]);
@@ -40,20 +44,53 @@ describe('the example auth.mjs', () => {
     expect(counts(stdout).pass).toBeGreaterThan(50);
   });
 
-  test('fails it with another token, or as another module', async () => {
-    for (const wrong of [
-      ['--token', 'another'],
-      ['--module', 'bypass'],
-    ]) {
-      const failed = run(process.execPath, [path('conformance.mjs'), '--addr', addr, ...wrong]);
-      const { code, stdout } = (await failed.catch((error: unknown) => error)) as {
-        code: number;
-        stdout: string;
-      };
-      expect(code).toBe(1);
-      expect(counts(stdout).fail).toBeGreaterThan(10);
-    }
+  test(`fails it with ${wrong.join(' ')}`, async () => {
+    const failed = run(process.execPath, [path('conformance.mjs'), '--addr', addr, ...wrong]);
+    const { code, stdout } = (await failed.catch((error: unknown) => error)) as {
+      code: number;
+      stdout: string;
+    };
+    expect(code).toBe(1);
+    expect(counts(stdout).fail).toBeGreaterThan(10);
   });
+});
+
+test('pool.mjs keeps a user with a node, and uses them all', async () => {
+  const nodes = ['192.0.2.1:1080', '192.0.2.2:1080', '192.0.2.3:1080'];
+  const pool = spawn(
+    process.execPath,
+    [path('pool.mjs'), '--port', '0', ...nodes.flatMap((node) => ['--node', node])],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
+  const [line] = (await once(createInterface(pool.stdout), 'line')) as [string];
+  const plugin = connectPlugin(contractByKind.hop, { addr: line.split(' ').at(-1)!, token: 'gost' });
+  try {
+    const ask = (user: string) => {
+      const question = {
+        network: 'tcp',
+        target: 'a.test:443',
+        host: '',
+        path: '',
+        user,
+        client: '127.0.0.1:1',
+      };
+      return plugin.select(question, { meta: {} });
+    };
+    const chosen = new Set<string>();
+    for (let i = 0; i < 40; i++) {
+      const [first, again] = await Promise.all([ask(`user-${String(i)}`), ask(`user-${String(i)}`)]);
+      expect(again).toEqual(first);
+      chosen.add(first!.addr);
+    }
+    expect([...chosen].sort()).toEqual(nodes);
+  } finally {
+    await plugin.close();
+    const exited = once(pool, 'exit');
+    pool.kill();
+    await exited;
+  }
 });
 
 test.each(['grpc', 'http'])('our client passes client-conformance.mjs over %s', async (transport) => {
