@@ -1,0 +1,15 @@
+import type { Handler, Protocol } from '../../core/protocol.ts';
+import { handleForward } from './handle.ts';
+import { handlerFields } from './options.ts';
+
+/** As in GOST one handler has three names; whether it carries connections or datagrams is for the listener to say. */
+const handler: Handler = { metadata: handlerFields, serves: 'both', forwards: true, handle: handleForward };
+
+/** Port forwarding to the nodes of a service's `forwarder`. */
+export const tcpForward: Protocol = { type: 'tcp', handler };
+
+/** The same, under the name that goes with datagrams. */
+export const udpForward: Protocol = { type: 'udp', handler };
+
+/** The same, under the name that goes with both. */
+export const forward: Protocol = { type: 'forward', handler };
