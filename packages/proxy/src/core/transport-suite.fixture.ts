@@ -26,7 +26,7 @@ function handles(): number {
   return process.getActiveResourcesInfo().filter((name) => /TCP|Pipe|TLS|UDP/i.test(name)).length;
 }
 
-export async function readAll(conn: Conn): Promise<Buffer> {
+async function readAll(conn: Conn): Promise<Buffer> {
   const parts: Buffer[] = [];
   for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) parts.push(bytes);
   return Buffer.concat(parts);
