@@ -27,7 +27,7 @@ export interface NodeSpec {
   readonly resolver?: PolicyOf<'resolver'> | undefined;
   /** Which requests it is for; absent: all. */
   readonly matches?: ((request: RouteRequest, decider: Decider) => boolean | Promise<boolean>) | undefined;
-  /** Of several that a request matches the highest is chosen; 0: none is higher than another. Default 0. */
+  /** Of several that a request matches those with the highest are chosen from; it may be negative. Default 0. */
   readonly priority?: number;
   /** How often it is chosen by selector `random`. Default 1. */
   readonly weight?: number;

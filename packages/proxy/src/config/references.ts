@@ -1,3 +1,4 @@
+import { namesInRule } from '../core/rules/parse.ts';
 import { didYouMean } from '../schema/nearest.ts';
 import type { Located } from '../schema/read.ts';
 import type { Report } from '../schema/report.ts';
@@ -39,10 +40,7 @@ export function resolveConfig(files: readonly FileConfig[], report: Report): Con
   for (const [list, what] of Object.entries(lists) as [ListName, string][]) {
     const named: readonly Named[] = config[list];
     unique(what, named, report);
-    known.set(
-      list,
-      [...new Set(named.flatMap(({ name }) => name ?? []))],
-    );
+    known.set(list, [...new Set(named.flatMap(({ name }) => name ?? []))]);
   }
   unique('service', config.services, report);
   const lookUp = new References(known, config.compat.has('missingReferences'), report);
@@ -100,6 +98,12 @@ function nodeNames(node: NodeConfig | ForwarderNodeConfig, lookUp: References): 
   at('hosts', 'hosts');
   for (const rule of [...(node.http?.rewriteRequestBody ?? []), ...(node.http?.rewriteResponseBody ?? [])])
     lookUp.from(rule, node.name ?? 'a node')('rewriters', 'rewriter');
+  const { matcher } = node;
+  if (matcher?.rule === undefined) return;
+  const asked = namesInRule(matcher.rule);
+  const where = { place: matcher.at('rule'), path: `${matcher.path()}.rule`, owner: node.name ?? 'a node' };
+  for (const name of asked.bypass) lookUp.look('bypasses', name, where);
+  for (const name of asked.admission) lookUp.look('admissions', name, where);
 }
 
 /** Looks names up, and says which are not there. */
@@ -121,12 +125,17 @@ class References {
         const written = (mapping as unknown as Record<string, unknown>)[key];
         const wanted = written === undefined ? [] : [written].flat();
         for (const name of wanted as string[])
-          this.#look(list, name, mapping.at(key), `${mapping.path()}.${key}`, owner);
+          this.look(list, name, { place: mapping.at(key), path: `${mapping.path()}.${key}`, owner });
       }
     };
   }
 
-  #look(list: ListName, name: string, place: Place, path: string, owner: string): void {
+  /** For one name that stands somewhere. */
+  look(
+    list: ListName,
+    name: string,
+    { place, path, owner }: { place: Place; path: string; owner: string },
+  ): void {
     const known = this.#known.get(list)!;
     if (known.includes(name)) return;
     const what = lists[list];

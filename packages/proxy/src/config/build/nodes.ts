@@ -13,6 +13,9 @@ import type { SelectorSpec } from '../../chain/selector.ts';
 import { compileMatch } from '../../chain/matching.ts';
 import { formatAddress } from '../../core/address.ts';
 import { ProxyError } from '../../core/errors.ts';
+import { createRuleTests } from '../../core/rules/evaluate.ts';
+import type { RuleTest } from '../../core/rules/evaluate.ts';
+import type { Rule } from '../../core/rules/parse.ts';
 import type { BodyRule, NodeHttp } from '../../core/route.ts';
 import type { ClientTls } from '../../core/tls.ts';
 import type { LayerOptions, Way } from '../../core/way.ts';
@@ -49,12 +52,13 @@ export function hopOf(config: HopConfig, world: NodeWorld, prefix: string): Hop 
     const policy = policies.plugins.connect('hop', `hop ${name}`, config.plugin);
     return createPluginHop({ name, policy, nodeOf: (json) => pluginNode(json, world) });
   }
+  const rules = ruleTests(policies);
   return createHop({
     name,
     selector: selectorOf(config.selector),
     bypass: policies.group('bypass', namesOf(config.bypass, config.bypasses)),
     nodes: (config.nodes ?? []).map((node, index) => {
-      const spec = nodeOf(node, world, `node-${String(index)}`);
+      const spec = nodeOf(node, world, `node-${String(index)}`, rules);
       // What a hop says counts for its nodes that say nothing.
       return {
         ...spec,
@@ -72,10 +76,11 @@ export function forwarderHopOf(
   world: NodeWorld,
   name: string,
 ): Hop {
+  const rules = ruleTests(world.policies);
   return createHop({
     name,
     selector: selectorOf(selector),
-    nodes: nodes.map((node, index) => nodeOf(node, world, `node-${String(index)}`)),
+    nodes: nodes.map((node, index) => nodeOf(node, world, `node-${String(index)}`, rules)),
   });
 }
 
@@ -96,19 +101,29 @@ function selectorOf(config: SelectorConfig | undefined): SelectorSpec {
   };
 }
 
-function nodeOf(config: NodeConfig | ForwarderNodeConfig, world: NodeWorld, unnamed: string): NodeSpec {
+/** The rules of one hop, which ask a module once about a request. */
+function ruleTests(policies: Policies): (rule: Rule) => RuleTest {
+  return createRuleTests({
+    bypass: (name) => policies.group('bypass', [name]),
+    admission: (name) => policies.group('admission', [name]),
+  });
+}
+
+function nodeOf(
+  config: NodeConfig | ForwarderNodeConfig,
+  world: NodeWorld,
+  unnamed: string,
+  rules: (rule: Rule) => RuleTest,
+): NodeSpec {
   const { policies } = world;
   const { connector, dialer } = 'connector' in config || 'dialer' in config ? (config as NodeConfig) : {};
   const spoken = protocolOf(connector?.type ?? 'http').connector!;
   const old = config as ForwarderNodeConfig;
-  const matched = compileMatch({
-    filter:
-      config.filter ??
-      ((old.protocol ?? old.host ?? old.path)
-        ? { host: old.host, protocol: old.protocol, path: old.path }
-        : undefined),
-    matcher: config.matcher,
-  });
+  const older = old.protocol ?? old.host ?? old.path;
+  const filter =
+    config.filter ??
+    (older === undefined ? undefined : { host: old.host, protocol: old.protocol, path: old.path });
+  const matched = compileMatch({ filter, matcher: config.matcher }, rules);
   const layers = modules.stacks[(dialer?.type ?? 'tcp') as keyof typeof modules.stacks];
   const options: LayerOptions = {
     metadata: dialer?.metadata ?? {},
@@ -192,7 +207,7 @@ function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
       }),
     );
   }
-  const spec = nodeOf(config, world, config.name ?? 'node');
+  const spec = nodeOf(config, world, config.name ?? 'node', ruleTests(world.policies));
   const server = `${formatAddress(config.addr)} ${config.connector?.type ?? 'http'} ${config.dialer?.type ?? 'tcp'}`;
   return Promise.resolve({ spec, server });
 }

@@ -1,6 +1,5 @@
 import {
   durationMs,
-  filled,
   flag,
   mapping,
   optional,
@@ -17,6 +16,7 @@ import { gostKeys } from '../gost-names.ts';
 import { connectorBlock, dialerBlock } from './blocks.ts';
 import { credentials, dialAddress, name, names, others } from './common.ts';
 import type { Of } from './common.ts';
+import { filter, filterFields, matcher, withoutUnusedFilter } from './matching.ts';
 import { plugin } from './plugin.ts';
 import { clientTls } from './tls.ts';
 
@@ -76,18 +76,6 @@ export const nodeHttp = mapping(
   { unserved: [] },
 );
 
-const filter = mapping({
-  host: optional(text()),
-  protocol: optional(text()),
-  path: optional(text()),
-});
-
-const matcher = mapping({
-  rule: required(filled(text('a rule'))),
-  priority: optional(whole(-(2 ** 31), 2 ** 31)),
-  bodySize: optional(whole(0)),
-});
-
 /** What `metadata` of a node may hold, and what only GOST's may. */
 export const nodeMetadata = {
   fields: {
@@ -115,25 +103,25 @@ const nodeCommon = {
 };
 
 /** A node of a hop: an address, and what is spoken there. */
-export const node = mapping(
-  { ...nodeCommon, connector: optional(connectorBlock), dialer: optional(dialerBlock) },
-  { unserved: ['probe', 'interface', 'netns', 'sockopts'] },
+export const node = withoutUnusedFilter(
+  mapping(
+    { ...nodeCommon, connector: optional(connectorBlock), dialer: optional(dialerBlock) },
+    { unserved: ['probe', 'interface', 'netns', 'sockopts'] },
+  ),
 );
 
 const forwarderNodeFields = mapping(
   {
     ...nodeCommon,
     // GOST's older spelling of what stands in `filter` and `http` now.
-    protocol: optional(text()),
-    host: optional(text()),
-    path: optional(text()),
+    ...filterFields,
     auth: present(credentials),
   },
   { unserved: ['probe', 'interface', 'netns', 'sockopts', 'connector', 'dialer'] },
 );
 
 /** A node of a forwarder: an address, and how requests are changed on their way there. */
-export const forwarderNode = forwarderNodeFields;
+export const forwarderNode = withoutUnusedFilter(forwarderNodeFields);
 
 /** How one of several is chosen. */
 export const selector = mapping(
