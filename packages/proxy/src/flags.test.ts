@@ -34,16 +34,41 @@ test('check takes files with and without -C', () => {
   expect(problem('check')).toMatch(/needs the name of a file/);
 });
 
+test('services and nodes are kept in order, beside files', () => {
+  expect(flags('-L', ':1', '-F=a:1', '-C', 'x.yml', '-L', ':2', '--F', 'b:2')).toMatchObject({
+    services: [':1', ':2'],
+    nodes: ['a:1', 'b:2'],
+    configs: ['x.yml'],
+  });
+  expect(flags('check', '-L', ':1')).toMatchObject({ command: 'check', services: [':1'], configs: [] });
+});
+
+test('-O and -R', () => {
+  expect(flags('-L', ':1', '-O', 'JSON').print).toBe('json');
+  expect(flags('-R', '1m30s').reloadMs).toBe(90_000);
+  expect(flags('-R=1.5s').reloadMs).toBe(1500);
+  expect(flags().reloadMs).toBeUndefined();
+  expect(flags().print).toBeUndefined();
+});
+
+test("GOST's flags without which everything else runs are told of", () => {
+  expect(flags('-api', ':18080', '--metrics=:9000', '-L', ':1')).toMatchObject({
+    services: [':1'],
+    ignored: [
+      "GOST's -api (the web API) is not served by this version",
+      "GOST's -metrics (the metrics endpoint) is not served by this version",
+    ],
+  });
+});
+
 test.each([
-  [['-L', 'http://me:hunter2@:8080'], /^GOST's -L \(a service as a URL\) is not served/],
-  [['-F=http://me:hunter2@:8080'], /GOST's -F/],
-  [['-api', ':18080'], /GOST's -api/],
-  [['--metrics=:9000'], /GOST's -metrics/],
-  [['-R', '30s'], /GOST's -R/],
-  [['-O', 'yaml'], /GOST's -O/],
+  [['-R', '30'], /-R is a duration/],
+  [['-R', '1ms'], /-R is a duration/],
+  [['-O', 'toml'], /-O is `yaml` or `json`/],
+  [['-L'], /-L needs a service as a URL/],
   [['--leniant'], /unknown flag -leniant; did you mean `-lenient`\?/],
   [['gost.yml'], /write `-C gost\.yml`/],
-  [['http://me:hunter2@h'], /unexpected argument `http:\/\/\*\*\*@h`/],
+  [['http://me:hunter2@h'], /unexpected argument `http:\/\/\*\*\*@h`; a service is `-L URL`/],
   [['-C'], /-C needs/],
   [['-D=maybe'], /is on or off/],
   [['-V', '--', '-C', 'x'], /several workers/],

@@ -1,7 +1,7 @@
 import { didYouMean } from '../schema/nearest.ts';
 import type { Entry, ScalarValue, Value } from '../schema/parse.ts';
 import type { Report } from '../schema/report.ts';
-import { implied, listOf, mappingOf, mappingOrNothing, scalar } from './cli-tree.ts';
+import { implied, listOf, mappingOf, mappingOrNothing, plain, scalar } from './cli-tree.ts';
 import { parseCliUrl, Params } from './cli-url.ts';
 import type { Param } from './cli-url.ts';
 
@@ -60,18 +60,33 @@ export class CliModules {
   }
 
   /** A name of a module that stands in a file, or a plugin by its URL. */
-  named(module: CliModule, param: Param): ScalarValue {
-    return isModuleUrl(param) ? this.plugin(module, param) : scalar(param);
+  named(module: CliModule, param: Param): ScalarValue | undefined {
+    if (isModuleUrl(param)) return this.plugin(module, param);
+    return this.#isOther(param) ? undefined : scalar(param);
+  }
+
+  /** Reports a URL that is none of a plugin, where nothing but such a one can be meant. The rest of it may be a token. */
+  #isOther(param: Param): boolean {
+    const scheme = /^([A-Za-z][\w+.-]{0,19}):\/\//.exec(param.literal)?.[1];
+    if (scheme === undefined) return false;
+    const known = ['grpc', 'grpcs', 'plugin+http', 'plugin+https'];
+    this.#report.error(
+      param.place,
+      '',
+      `\`${scheme}://\` is no plugin${didYouMean(scheme, known)}; plugins are ${known.map((one) => `${one}://`).join(', ')}`,
+    );
+    return true;
   }
 
   /** GOST's `[~]pattern,pattern`, or a plugin. */
   rules(module: 'admission' | 'bypass', param: Param): ScalarValue | undefined {
     if (isModuleUrl(param)) return this.plugin(module, param);
+    if (this.#isOther(param)) return undefined;
     const whitelist = param.text.startsWith('~');
     const items = pieces(whitelist ? param.text.slice(1) : param.text);
     if (items.length === 0) return this.#empty(param);
     return this.#add(module, param, {
-      ...(whitelist && { whitelist: implied('true', param.place) }),
+      ...(whitelist && { whitelist: plain({ text: 'true', place: param.place }) }),
       matchers: listOf(
         param.place,
         items.map((text) => implied(text, param.place)),
@@ -82,6 +97,7 @@ export class CliModules {
   /** GOST's `name:ip,name:ip`, or a plugin. */
   hosts(param: Param): ScalarValue | undefined {
     if (isModuleUrl(param)) return this.plugin('hosts', param);
+    if (this.#isOther(param)) return undefined;
     const mappings = pieces(param.text).flatMap((piece) => {
       const colon = piece.indexOf(':');
       if (colon > 0) {
@@ -173,14 +189,14 @@ export class CliModules {
         : `${http}://${host.text}${path.text}`;
     const take = (key: string) => {
       const found = params.take(key);
-      return found && scalar({ text: found.text, place });
+      return found && plain({ text: found.text, place });
     };
     const secure = scheme === 'grpcs' || http === 'https';
     const tls = { caFile: 1, certFile: 1, keyFile: 1, serverName: 1, secure: 1 };
     const tlsBlock = secure
       ? mappingOf(place, Object.fromEntries(Object.keys(tls).map((key) => [key, take(key)])))
       : undefined;
-    const plain = Object.fromEntries(plainKeys.map((key) => [key, take(key)]));
+    const simple = Object.fromEntries(plainKeys.map((key) => [key, take(key)]));
     const cache = mappingOrNothing(place, {
       ttl: take('cache.ttl'),
       negativeTtl: take('cache.negativeTtl'),
@@ -202,7 +218,7 @@ export class CliModules {
       addr: implied(addr, place),
       token: token && implied(token.join(':'), place),
       tls: tlsBlock,
-      ...plain,
+      ...simple,
       cache,
     });
   }

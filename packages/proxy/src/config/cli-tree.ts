@@ -7,6 +7,16 @@ export function scalar({ text, place }: Part): ScalarValue {
   return { kind: 'scalar', value: text, text, place };
 }
 
+/** The same for a key whose value a file has without quotes: a number, `true` or `false`. */
+export function plain({ text, place }: Part): ScalarValue {
+  const value = /^\d{1,9}$/.test(text)
+    ? Number(text)
+    : text === 'true' || text === 'false'
+      ? text === 'true'
+      : text;
+  return { kind: 'scalar', value, text, place };
+}
+
 /** What is not written in the URL but follows from it, at the place that it follows from. */
 export function implied(text: string, place: Place): ScalarValue {
   return { kind: 'scalar', value: text, text, place };

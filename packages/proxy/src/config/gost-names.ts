@@ -406,12 +406,8 @@ export const gostTypes = {
   ],
 } as const satisfies Record<string, readonly string[]>;
 
-/** GOST's flags (gost's main command) that this version does not serve, and what each would do. */
+/** GOST's flags (gost's main command) that this version does not serve, and what each would do; everything else runs. */
 export const gostFlags: Readonly<Record<string, string>> = {
-  L: 'a service as a URL',
-  F: 'a chain node as a URL',
-  O: 'prints the merged configuration',
-  R: 'reloads the configuration periodically',
   api: 'the web API',
   metrics: 'the metrics endpoint',
 };

@@ -2,7 +2,9 @@ import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { parseTree } from '../schema/parse.ts';
-import type { ParseLimits } from '../schema/parse.ts';
+import type { ParseLimits, Value } from '../schema/parse.ts';
+import { readCommandLine } from './command-line.ts';
+import type { CommandLine } from './command-line.ts';
 import type { Config } from './merge.ts';
 import { resolveConfig } from './references.ts';
 import { createReport } from '../schema/report.ts';
@@ -22,6 +24,8 @@ export interface LoadOptions {
   readonly lenient?: boolean;
   /** What `-C -` reads. Default: standard input. */
   readonly stdin?: Readable;
+  /** Services and nodes of the command line, which come after those of the files. */
+  readonly commandLine?: CommandLine;
   /** The largest text that is read, in bytes. Default 64 MiB: a million rules fit, and a mistaken path does not hang. */
   readonly maxBytes?: number;
   readonly limits?: Partial<ParseLimits>;
@@ -33,6 +37,10 @@ export interface Loaded {
   /** What the `tls` blocks of the configuration name, read from its files. */
   readonly tls: TlsFiles;
   readonly report: Report;
+  /** What was read, file by file, as it is written; the command line is the last. */
+  readonly trees: readonly Value[];
+  /** The files that the configuration stands in, and those that it names certificates and keys by. */
+  readonly files: readonly string[];
 }
 
 /**
@@ -42,31 +50,50 @@ export interface Loaded {
 export async function loadConfig(origins: readonly string[], options: LoadOptions = {}): Promise<Loaded> {
   const report = createReport();
   const files: FileConfig[] = [];
+  const trees: Value[] = [];
+  const reading = { report, lenient: options.lenient ?? false };
+  const take = (tree: Value | undefined) => {
+    const file = tree && readConfig(tree, '', reading);
+    if (tree !== undefined) trees.push(tree);
+    if (file !== undefined) files.push(file);
+  };
   for (const origin of origins) {
     const source = await readSource(origin, options, report);
-    const file = source && readFile(source, report, options);
-    if (file !== undefined) files.push(file);
+    take(source && parseFile(source, report, options));
   }
+  if (options.commandLine !== undefined) take(readCommandLine(options.commandLine, reading));
   const config = resolveConfig(files, report);
   const tls = readTlsFiles(config, report);
   checkServices(config, report);
   if (config.services.length === 0 && report.errors.length === 0) {
-    const source = createSource(origins.at(-1) ?? '-C', '');
+    const source = createSource(origins.at(-1) ?? '-F', '');
     report.error({ source, offset: 0 }, '', 'no services are configured, so that there is nothing to do');
   }
-  return { config: report.errors.length === 0 ? config : undefined, tls, report };
+  const named = origins.filter((origin) => origin !== '-' && !isInline(origin));
+  return {
+    config: report.errors.length === 0 ? config : undefined,
+    tls,
+    report,
+    trees,
+    files: [...new Set([...named, ...tls.names])],
+  };
 }
 
 /** Loads one text that is already there, without the files that it names. */
-export function loadText(name: string, text: string, options: LoadOptions = {}): Omit<Loaded, 'tls'> {
+export function loadText(
+  name: string,
+  text: string,
+  options: LoadOptions = {},
+): Pick<Loaded, 'config' | 'report'> {
   const report = createReport();
-  const file = readFile(createSource(name, text), report, options);
+  const tree = parseFile(createSource(name, text), report, options);
+  const file = tree && readConfig(tree, '', { report, lenient: options.lenient ?? false });
   const config = resolveConfig(file === undefined ? [] : [file], report);
   checkServices(config, report);
   return { config: report.errors.length === 0 ? config : undefined, report };
 }
 
-function readFile(source: Source, report: Report, options: LoadOptions): FileConfig | undefined {
+function parseFile(source: Source, report: Report, options: LoadOptions): Value | undefined {
   if (source.tabLines.length > 0) {
     const lines = source.tabLines.slice(0, 20).join(', ') + (source.tabLines.length > 20 ? ', …' : '');
     report.warn(
@@ -75,8 +102,7 @@ function readFile(source: Source, report: Report, options: LoadOptions): FileCon
       `tabs in the indentation of line${source.tabLines.length === 1 ? '' : 's'} ${lines} are read as indentation to the next multiple of four columns; GOST does not load such a file`,
     );
   }
-  const tree = parseTree(source, report, options.limits);
-  return tree && readConfig(tree, '', { report, lenient: options.lenient ?? false });
+  return parseTree(source, report, options.limits);
 }
 
 function lineOffset(source: Source, line: number): number {
@@ -85,9 +111,13 @@ function lineOffset(source: Source, line: number): number {
   return offset;
 }
 
+/** GOST's rule: braces on the command line are JSON. */
+function isInline(origin: string): boolean {
+  return origin.trim().startsWith('{') && origin.trim().endsWith('}');
+}
+
 async function readSource(origin: string, options: LoadOptions, report: Report): Promise<Source | undefined> {
-  const inline = origin.trim().startsWith('{') && origin.trim().endsWith('}');
-  if (inline) return createSource('-C', origin);
+  if (isInline(origin)) return createSource('-C', origin);
   const name = origin === '-' ? 'stdin' : origin;
   const fail = (message: string) => {
     report.error({ source: createSource(name, ''), offset: 0 }, '', message);

@@ -17,6 +17,8 @@ export interface TlsFiles {
   server(tls: ServerTlsConfig): ServerTls | undefined;
   /** Whom a listener demands a certificate of, where its own is found or made. */
   ca(tls: ServerTlsConfig): Pick<ServerTls, 'ca'>;
+  /** Every file that is named. */
+  readonly names: readonly string[];
 }
 
 /** Something that has files beside it. */
@@ -30,12 +32,16 @@ export function readTlsFiles(config: Config, report: Report): TlsFiles {
   const clients = new Map<ClientTlsConfig, ClientTls>();
   const servers = new Map<ServerTlsConfig, Server>();
   const verifies = !config.compat.has('unverifiedTls');
+  const names = new Set<string>();
+  for (const { caFile, certFile, keyFile } of [...clientBlocks(config), ...serverBlocks(config)])
+    for (const name of [caFile, certFile, keyFile]) if (name !== undefined) names.add(name);
   for (const tls of clientBlocks(config)) clients.set(tls, readClient(tls, verifies, report));
   for (const tls of serverBlocks(config)) servers.set(tls, readServer(tls, report));
   return {
     client: (tls) => clients.get(tls) ?? readClient(tls, verifies, report),
     server: (tls) => servers.get(tls)?.tls,
     ca: (tls) => servers.get(tls)?.ca ?? {},
+    names: [...names],
   };
 }
 
@@ -44,7 +50,8 @@ export function readClientTls(tls: ClientTlsConfig, config: Config, report: Repo
   return readClient(tls, !config.compat.has('unverifiedTls'), report);
 }
 
-function* clientBlocks(config: Config): Iterable<ClientTlsConfig> {
+/** Every block that says how we speak TLS to somebody. */
+export function* clientBlocks(config: Config): Iterable<ClientTlsConfig> {
   const { authers, admissions, bypasses, hosts, resolvers, limiters, recorders, observers, rewriters } =
     config;
   const hops = [...config.hops, ...config.chains.flatMap((chain) => chain.hops ?? [])];

@@ -1,5 +1,5 @@
 import { formatPlace } from './source.ts';
-import type { Place } from './source.ts';
+import type { Place, Source } from './source.ts';
 
 /** One thing that is wrong with a configuration, or one thing to know about it. */
 export interface Finding {
@@ -27,6 +27,16 @@ export function createReport(): Report {
   const errors: Finding[] = [];
   const warnings: Finding[] = [];
   let more = 0;
+  /** What was said of a place. One mistake is one message, also where its value counts in several places. */
+  const said = new Map<Source, Set<string>>();
+  const isNew = ({ source, offset }: Place, message: string): boolean => {
+    const known = said.get(source) ?? new Set();
+    said.set(source, known);
+    const key = `${String(offset)} ${message}`;
+    if (known.has(key)) return false;
+    known.add(key);
+    return true;
+  };
   return {
     errors,
     warnings,
@@ -34,11 +44,12 @@ export function createReport(): Report {
       return more;
     },
     error(place, path, message) {
+      if (errors.length < maxFindings && !isNew(place, message)) return;
       if (errors.length < maxFindings) errors.push({ place, path, message });
       else more++;
     },
     warn(place, path, message) {
-      if (warnings.length < maxFindings) warnings.push({ place, path, message });
+      if (warnings.length < maxFindings && isNew(place, message)) warnings.push({ place, path, message });
     },
   };
 }
