@@ -80,6 +80,9 @@ export interface MappingOptions {
 export function mapping<F extends Fields>(fields: F, options: MappingOptions = {}): Reader<FromFields<F>> {
   const byKey = new Map<string, { property: string; key: string; field: Field<unknown> }>();
   for (const [property, field] of Object.entries(fields)) {
+    // It would be taken for what every mapping knows of its places.
+    if (['at', 'keyAt', 'has', 'path'].includes(property))
+      throw new TypeError(`the key ${property} needs a property of another name`);
     const key = field.key ?? property;
     for (const name of [key, ...(field.aliases ?? [])])
       byKey.set(name.toLowerCase(), { property, key, field });

@@ -119,10 +119,12 @@ function nodeOf(
   const { connector, dialer } = 'connector' in config || 'dialer' in config ? (config as NodeConfig) : {};
   const spoken = protocolOf(connector?.type ?? 'http').connector!;
   const old = config as ForwarderNodeConfig;
-  const older = old.protocol ?? old.host ?? old.path;
+  const older = old.protocol ?? old.host ?? old.pathStart;
+  const { host, protocol, pathStart } = config.filter ?? (older === undefined ? {} : old);
   const filter =
-    config.filter ??
-    (older === undefined ? undefined : { host: old.host, protocol: old.protocol, path: old.path });
+    host === undefined && protocol === undefined && pathStart === undefined
+      ? undefined
+      : { host, protocol, path: pathStart };
   const matched = compileMatch({ filter, matcher: config.matcher }, rules);
   const layers = modules.stacks[(dialer?.type ?? 'tcp') as keyof typeof modules.stacks];
   const options: LayerOptions = {

@@ -29,7 +29,7 @@ function pathStart(written: string): string {
 export const filterFields = {
   host: optional(parsed(text('a host'), parseHostFilter)),
   protocol: optional(parsed(text('a protocol'), readProtocol)),
-  path: optional(parsed(text('how a path begins'), pathStart)),
+  pathStart: optional(parsed(text('how a path begins'), pathStart), 'path'),
 };
 
 /** Which requests a node is for, in GOST's older way. */
