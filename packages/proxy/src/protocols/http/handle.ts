@@ -10,8 +10,10 @@ import type { HttpRequest } from '../../core/http/request.ts';
 import { serveRequests } from '../../core/http/serve-requests.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
+import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
 import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import type { HandlerMetadata } from './options.ts';
+import { resistProbe } from './probe-resist.ts';
 import { requestTarget } from './target.ts';
 import type { RequestTarget } from './target.ts';
 
@@ -61,6 +63,17 @@ class Proxy {
     request.isTunnel = target.kind === 'tunnel';
     await this.#authenticate(request);
     return target.kind === 'tunnel' ? this.#tunnel(request, target) : this.#forward(request, target, origins);
+  }
+
+  /** With `probeResist` nobody who has not proved who they are learns that this is a proxy. */
+  async answersError({ code }: ProxyError, request: HttpRequest | undefined): Promise<boolean> {
+    const { probeResist, knock } = this.#metadata;
+    if (probeResist === undefined || !this.#session.authenticates || this.#accepted !== undefined)
+      return false;
+    const knocks = knock !== undefined && request?.target?.host === knock.toLowerCase();
+    if (knocks && code === 'wrongCredentials') return false;
+    await resistProbe(probeResist, this.#client, this.#session, request);
+    return true;
   }
 
   /** Asks who this is, unless exactly this was asked and accepted before on this connection. */
@@ -131,7 +144,7 @@ class Proxy {
   }
 
   async #tunnel(request: HttpRequest, { address }: RequestTarget): Promise<false> {
-    const { idleTimeoutMs } = this.#metadata;
+    const { idleTimeoutMs, sniffing, sniffingTimeoutMs } = this.#metadata;
     const upstream = await this.#session.open(address);
     try {
       await this.#establish(request);
@@ -140,7 +153,14 @@ class Proxy {
       throw error;
     }
     const options = { ...(idleTimeoutMs !== undefined && { idleMs: idleTimeoutMs }) };
-    const broke = await this.#session.relay(this.#client, upstream, options);
+    const broke =
+      sniffing === true
+        ? await relaySniffed(this.#client, upstream, this.#session, {
+            ...options,
+            target: address,
+            timeoutMs: sniffingTimeoutMs,
+          })
+        : await this.#session.relay(this.#client, upstream, options);
     if (broke !== undefined) throw broke;
     return false;
   }

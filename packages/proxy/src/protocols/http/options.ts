@@ -2,6 +2,7 @@ import { metadataDurationMs } from '../../schema/durations.ts';
 import { flag, optional, text, whole } from '../../schema/read.ts';
 import type { Field, FromFields, Reader } from '../../schema/read.ts';
 import { texts } from '../../schema/texts.ts';
+import { probeResist } from './probe-resist.ts';
 
 /** A header field's value as a file may give it. */
 const fieldValue: Reader<string> = (value, path, reading) => {
@@ -25,6 +26,13 @@ export const headerFields: Reader<readonly (readonly [name: string, value: strin
   return found;
 };
 
+/** A switch that stands at `false` here. */
+const off: Reader<boolean> = (value, path, reading) => {
+  const written = flag()(value, path, reading);
+  if (written === true) reading.report.error(value.place, path, 'is not served by this version');
+  return written;
+};
+
 /** What `handler.metadata` may say. */
 export const handlerFields = {
   /** How long an origin may take to begin its answer. */
@@ -39,6 +47,12 @@ export const handlerFields = {
   proxyAgent: optional(fieldValue),
   /** Default `sallyport`. */
   authBasicRealm: optional(fieldValue),
+  /** What strangers are shown in place of a proxy that wants credentials. */
+  probeResist: { ...optional(probeResist), aliases: ['probeResistance', 'probe_resist'] },
+  /** The host that a browser is told about credentials for all the same, where `probeResist` is set. */
+  knock: optional(text()),
+  /** Answers pass in the coding that they come in; only `false` is served. */
+  compression: { ...optional(off, 'http.compression'), aliases: ['compression'] },
   /** True: datagrams are carried (`X-Gost-Protocol: udp`). Default false, as in GOST. */
   udp: optional(flag()),
   /** GOST cuts longer datagrams; here every datagram is whole, and this changes nothing. */
