@@ -344,9 +344,11 @@ export class LiveSession implements Session {
     };
     for (let made = 0; ; made++) {
       const started = performance.now();
-      const dialed = (error?: ProxyError) => {
+      const dialed = (error: ProxyError | undefined, ends?: Pick<End, 'local' | 'remote'>) => {
         const to = target ?? { host: '', port: 0 };
-        this.publish({ kind: 'dialed', network, target: to, path, ms: performance.now() - started, error });
+        const ms = performance.now() - started;
+        const { local, remote } = ends ?? {};
+        this.publish({ kind: 'dialed', network, target: to, path, local, remote, ms, error });
       };
       path = [];
       try {
@@ -358,7 +360,7 @@ export class LiveSession implements Session {
             (signal) => dial(this.#context(signal, asked, network), attempt),
           ),
         );
-        dialed();
+        dialed(undefined, (end as { readonly end?: End }).end ?? (end as End));
         if (limits !== undefined) await (this.#limited ??= this.#limit(limits, target));
         return end;
       } catch (cause) {
