@@ -23,12 +23,12 @@ import type { RequestTarget } from './target.ts';
  */
 export async function handleHttp(client: End, session: Session, options: HandlerOptions): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'HTTP needs a connection');
-  const proxy = new Proxy(client, session, options.metadata as HandlerMetadata);
+  const proxy = new HttpProxy(client, session, options.metadata as HandlerMetadata);
   await serveRequests(client, session, proxy);
 }
 
 /** One client's connection. */
-class Proxy {
+class HttpProxy {
   readonly idleMs: number | undefined;
   readonly realm: string | undefined;
   readonly fields: readonly string[];
