@@ -8,7 +8,14 @@ export interface Reading {
   readonly report: Report;
   /** Unknown keys are warnings instead of errors. */
   readonly lenient: boolean;
+  /** Told what each mapping and each word that is read could be, before it is read: for what is written from the readers. */
+  readonly onShape?: (shape: Shape) => void;
 }
+
+/** What may stand at one place of a file, and what of GOST's this version does not serve there. */
+export type Shape =
+  | { readonly kind: 'mapping'; readonly fields: Fields; readonly unserved: readonly string[] }
+  | { readonly kind: 'word'; readonly words: readonly string[]; readonly unserved: readonly string[] };
 
 /**
  * Turns a value of the tree into what the program works with. Whatever is wrong goes to the report, and the answer is then
@@ -90,6 +97,7 @@ export function mapping<F extends Fields>(fields: F, options: MappingOptions = {
   const served = Object.entries(fields).map(([property, field]) => field.key ?? property);
   const unserved = options.unserved ?? [];
   return (value, path, reading) => {
+    reading.onShape?.({ kind: 'mapping', fields, unserved });
     if (value.kind !== 'mapping') return wrongType(value, path, reading, 'a mapping (`key: value`)');
     const result: Record<string, unknown> = {};
     const places = new Map<string, { key: Place; value: Place }>();
@@ -296,6 +304,7 @@ export function word<const W extends string>(
   unserved: readonly string[] = [],
 ): Reader<W> {
   return (value, path, reading) => {
+    reading.onShape?.({ kind: 'word', words, unserved });
     if (value.kind !== 'scalar') return wrongType(value, path, reading, `${what}: ${words.join(', ')}`);
     const wanted = value.text.toLowerCase();
     const found = words.find((candidate) => candidate.toLowerCase() === wanted);
