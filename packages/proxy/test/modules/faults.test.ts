@@ -1,0 +1,272 @@
+// Plugins that fail in every way in which a plugin can, behind every module, through the real binary.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { contractByKind } from '@sallyport/plugin';
+import type { Contract, PluginTransport } from '@sallyport/plugin';
+import { faultsOf } from '@sallyport/plugin/testing';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startSallyport } from '../../../../interop/gost/programs.ts';
+import type { Proxy } from '../../../../interop/gost/programs.ts';
+import { startNode, startOrigin } from '../../../../interop/gost/traffic.ts';
+import { faultKinds, faultModules, faultsPage, faultWays } from './faults-table.ts';
+import type { FaultKind, FaultModule, FaultResult, FaultWay } from './faults-table.ts';
+import { openGate } from './gate.ts';
+import type { Gate } from './gate.ts';
+import { answers, credentials, forwards } from './modules-config.ts';
+import { blockOf, startPlugins } from './plugins.ts';
+import type { Plugins } from './plugins.ts';
+import { handlerOf, visit } from './visits.ts';
+import type { Visit } from './visits.ts';
+
+/** Of every plugin here. */
+const deadlineMs = 500;
+/** In time, with room for a busy machine. */
+const slowMs = 100;
+/** Beyond the deadline, for a busy machine. */
+const slackMs = 1500;
+/** Rows that run at a time. */
+const width = 8;
+
+type Condition = FaultKind | { readonly id: 'slow' | 'restarted' };
+const conditions: readonly Condition[] = [...faultKinds, { id: 'slow' }, { id: 'restarted' }];
+
+/** One module, whose plugin is asked over one transport, and what is wrong with it. */
+interface Row {
+  readonly id: string;
+  readonly module: FaultModule;
+  readonly transport: PluginTransport;
+  readonly condition: Condition;
+  readonly gate: Gate;
+  /** What the log may call it. */
+  readonly codes: readonly string[];
+  /** Ends what misbehaves behind the gate. */
+  readonly end: () => Promise<void>;
+}
+
+/** What became of it. */
+interface Observed {
+  readonly visits: Readonly<Partial<Record<FaultWay, Visit>>>;
+  readonly bystander: Visit;
+  /** After the plugin was back. */
+  readonly back: Readonly<Partial<Record<FaultWay, { readonly outcome: string; readonly ms: number }>>>;
+}
+
+const transports = ['grpc', 'http'] as const;
+const healthy: Partial<Record<PluginTransport, Plugins>> = {};
+const slow: Partial<Record<PluginTransport, Plugins>> = {};
+const rows: Row[] = [];
+const observed = new Map<string, Observed>();
+let proxy: Proxy;
+/** What the proxy has printed, once all has been seen. */
+let log: readonly string[] = [];
+let originPort = 0;
+const closing: (() => unknown)[] = [];
+
+const waysOf = ({ seen }: FaultModule) =>
+  faultWays.filter((way) => seen[way] !== undefined && (way !== 'tcp' || forwards));
+const idOf = (module: FaultModule, transport: PluginTransport, { id }: Condition) =>
+  `${module.name.replaceAll(' ', '_')}-${transport}-${id}`;
+
+beforeAll(async () => {
+  const origin = await startOrigin();
+  closing.push(() => origin.close());
+  originPort = origin.port;
+  const node = await startNode();
+  closing.push(() => node.close());
+  const told = answers(() => node.address);
+  for (const transport of transports) {
+    healthy[transport] = await startPlugins(transport, told);
+    slow[transport] = await startPlugins(transport, delayed(told));
+    closing.push(
+      () => healthy[transport]!.close(),
+      () => slow[transport]!.close(),
+    );
+  }
+  let gates = 0;
+  for (const transport of transports) {
+    for (const module of faultModules) {
+      for (const condition of conditions) {
+        const gate = await openGate(`127.77.${String(gates >> 7)}.${String((gates++ & 127) + 1)}`);
+        const { port, end, codes } = await startCondition(module, transport, condition);
+        await gate.lead(port);
+        closing.push(() => gate.close(), end);
+        rows.push({ id: idOf(module, transport, condition), module, transport, condition, gate, codes, end });
+      }
+    }
+  }
+  proxy = await startSallyport(configOf(node.address));
+  closing.push(() => proxy.stop());
+  const waiting = [...rows];
+  const work = async () => {
+    for (let row = waiting.shift(); row !== undefined; row = waiting.shift()) {
+      observed.set(row.id, await observe(row));
+    }
+  };
+  await Promise.all(Array.from({ length: width }, work));
+  log = proxy.log().split('\n');
+}, 120_000);
+afterAll(async () => {
+  for (const close of closing.reverse()) await close();
+});
+
+/** The same answers, late. */
+function delayed(told: ReturnType<typeof answers>): ReturnType<typeof answers> {
+  const late = (answer: (ask: unknown, call: unknown) => unknown) => async (ask: unknown, call: unknown) => {
+    await new Promise((resolve) => setTimeout(resolve, slowMs));
+    return answer(ask, call);
+  };
+  return Object.fromEntries(
+    Object.entries(told).map(([kind, methods]) => [
+      kind,
+      Object.fromEntries(Object.entries(methods).map(([name, answer]) => [name, late(answer as never)])),
+    ]),
+  );
+}
+
+async function startCondition(
+  { kind }: FaultModule,
+  transport: PluginTransport,
+  condition: Condition,
+): Promise<{ port: number | undefined; codes: readonly string[]; end: () => Promise<void> }> {
+  const end = () => Promise.resolve();
+  if (condition.id === 'slow') return { port: slow[transport]!.port, codes: [], end };
+  if (condition.id === 'restarted') return { port: healthy[transport]!.port, codes: [], end };
+  const name = (condition as FaultKind)[transport];
+  if (name === undefined) return { port: undefined, codes: ['unreachable'], end };
+  const contract = contractByKind[kind] as unknown as Contract;
+  const fault = faultsOf(contract, transport).find((one) => one.name === name);
+  if (fault === undefined) throw new Error(`no fault of ${kind} is called ${name}`);
+  const server = await fault.start();
+  return { port: Number(server.addr.split(':')[1]), codes: fault.expected, end: () => server.close() };
+}
+
+function configOf(node: string) {
+  const sections: Record<string, object[]> = {};
+  const services: { name: string; [key: string]: unknown }[] = [];
+  for (const { id, module, transport, gate } of rows) {
+    const { kind } = module;
+    const block = { ...blockOf(transport, gate.addr, kind), timeout: `${String(deadlineMs)}ms` };
+    const { sections: own, service, handler } = module.place(block, id);
+    for (const [key, entries] of Object.entries(own)) {
+      const written = JSON.parse(
+        JSON.stringify(entries).replaceAll('"NODE"', JSON.stringify(node)),
+      ) as object[];
+      (sections[key] ??= []).push(...written);
+    }
+    for (const way of waysOf(module)) {
+      services.push({
+        name: `${id}-${way}`,
+        addr: '127.0.0.1:0',
+        handler: { type: handlerOf[way], ...handler },
+        ...(way === 'tcp' && {
+          forwarder: { nodes: [{ name: 'origin', addr: `127.0.0.1:${String(originPort)}` }] },
+        }),
+        ...service,
+      });
+    }
+  }
+  for (const transport of transports) {
+    const name = `bystander-${transport}`;
+    const plugin = { ...healthy[transport]!.block('auth'), timeout: `${String(deadlineMs + slackMs)}ms` };
+    (sections['authers'] ??= []).push({ name, plugin });
+    services.push({ name, addr: '127.0.0.1:0', handler: { type: 'http', auther: name } });
+  }
+  return { services, ...sections };
+}
+
+async function observe({ id, module, transport, condition, gate, end }: Row): Promise<Observed> {
+  const ways = waysOf(module);
+  const wish = {
+    target: `${module.host ?? '127.0.0.1'}:${String(originPort)}`,
+    credentials: module.kind === 'auth' ? credentials : undefined,
+    timeoutMs: 10_000,
+  };
+  const go = (way: FaultWay) => visit(way, proxy.address(`${id}-${way}`), wish);
+  const all = async <T>(run: (way: FaultWay) => Promise<T>) =>
+    Object.fromEntries(await Promise.all(ways.map(async (way) => [way, await run(way)] as const))) as Partial<
+      Record<FaultWay, T>
+    >;
+  if (condition.id === 'restarted') {
+    await all(go);
+    await gate.lead(undefined);
+    await gate.lead(healthy[transport]!.port);
+  }
+  const [visits, bystander] = await Promise.all([
+    all(go),
+    visit('CONNECT', proxy.address(`bystander-${transport}`), {
+      ...wish,
+      target: `127.0.0.1:${String(originPort)}`,
+      credentials,
+    }),
+  ]);
+  await end();
+  await gate.lead(healthy[transport]!.port);
+  const started = performance.now();
+  const back = await all(async (way) => {
+    for (;;) {
+      const { outcome } = await go(way);
+      const ms = performance.now() - started;
+      if (outcome === 'ok' || ms > 3000) return { outcome, ms };
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
+  return { visits, bystander, back };
+}
+
+/** What the log calls the first of a service's questions that had no answer; undefined: there was none. */
+function codeOf({ id }: Row, way: FaultWay): string | undefined {
+  const line = log.find(
+    (one) => one.includes(`"service":"${id}-${way}"`) && one.includes('"decision":"couldNotAsk"'),
+  );
+  return line === undefined ? undefined : (/ ms, (\w+)\)/.exec(line)?.[1] ?? line);
+}
+
+describe.each(transports)('over %s', (transport) => {
+  describe.each(faultModules.map((module) => [module.name, module] as const))('%s', (_name, module) => {
+    test.each(conditions.map((condition) => [condition.id, condition] as const))('%s', (_id, condition) => {
+      const { visits, bystander, back } = observed.get(idOf(module, transport, condition))!;
+      const fine = condition.id === 'slow' || condition.id === 'restarted';
+      for (const way of waysOf(module)) {
+        expect(visits[way]!.outcome, way).toBe(fine ? 'ok' : module.seen[way]);
+        expect(visits[way]!.ms, `${way} is over within the deadline`).toBeLessThan(deadlineMs + slackMs);
+        expect(back[way]!.outcome, `${way}, with the plugin back`).toBe('ok');
+        expect(back[way]!.ms, `${way}, with the plugin back`).toBeLessThan(1000);
+      }
+      expect(bystander).toMatchObject({ outcome: 'ok' });
+      expect(bystander.ms, 'a bystander').toBeLessThan(slackMs);
+      const row = rows.find(({ id }) => id === idOf(module, transport, condition))!;
+      for (const way of waysOf(module)) {
+        const code = codeOf(row, way);
+        if (fine || module.kind === 'limiter') expect(code, `${way}, in the log`).toBeUndefined();
+        else expect(row.codes, `${way}, in the log`).toContain(code);
+      }
+    });
+  });
+});
+
+test('a limiter that cannot be asked is one warning a service, whatever comes', () => {
+  for (const { id, module, condition } of rows) {
+    if (module.kind !== 'limiter' || condition.id === 'slow' || condition.id === 'restarted') continue;
+    for (const way of waysOf(module)) {
+      const warnings = log.filter(
+        (line) => line.includes(`"service":"${id}-${way}"`) && /limits of the service/.test(line),
+      );
+      expect(warnings, `${id}-${way}`).toHaveLength(1);
+    }
+  }
+});
+
+test('docs/faults.md is what was seen', () => {
+  const results: FaultResult[] = rows.flatMap((row) => {
+    const { id, module, transport, condition, codes } = row;
+    if (condition.id === 'slow' || condition.id === 'restarted') return [];
+    return waysOf(module).map((way) => ({
+      ...{ module: module.name, fault: condition.id, transport, way, codes },
+      seen: observed.get(id)!.visits[way]!.outcome,
+    }));
+  });
+  const page = faultsPage(results);
+  const file = fileURLToPath(new URL('../../../../docs/faults.md', import.meta.url));
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(file, page);
+  expect(readFileSync(file, 'utf8')).toBe(page);
+});
