@@ -15,7 +15,7 @@ export function hostOf({ seen, host }: RouteRequest): string {
  * it; empty where no path is known.
  */
 export function pathOf({ seen }: RouteRequest): string {
-  const path = seen?.path ?? '';
+  const path = encoded(seen?.path ?? '');
   if (!path.includes('%')) return path;
   try {
     return decodeURIComponent(path);
@@ -23,6 +23,11 @@ export function pathOf({ seen }: RouteRequest): string {
     // Some of it is no UTF-8: that stays as it was written, and the rest is decoded.
     return path.replace(encodedCharacter, decodedOrNot);
   }
+}
+
+/** Bytes that are not ASCII and should have been percent-encoded, such as curl sends them, are taken as if they were. */
+function encoded(written: string): string {
+  return written.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
 }
 
 /** One character in UTF-8, percent-encoded; what looks like one and is none is left to the decoder. */
@@ -39,13 +44,17 @@ function decodedOrNot(written: string): string {
 
 /** The values of one parameter of the query, decoded; empty where it is not there. */
 export function queryValues({ seen }: RouteRequest, name: string): readonly string[] {
-  const query = seen?.query ?? '';
+  const query = encoded(seen?.query ?? '');
   return query === '' ? [] : new URLSearchParams(query).getAll(name);
 }
 
 /** The values of one header field of the request that was seen; `lowerName` in lower case. */
 export function headerValues({ seen }: RouteRequest, lowerName: string): readonly string[] {
   const values: string[] = [];
-  for (const [name, value] of seen?.headers ?? []) if (name.toLowerCase() === lowerName) values.push(value);
+  for (const [name, value] of seen?.headers ?? []) {
+    if (name.toLowerCase() !== lowerName) continue;
+    // A field is read byte by byte, and a rule is written in UTF-8, as the value most likely is.
+    values.push(/[^\0-\x7f]/.test(value) ? Buffer.from(value, 'latin1').toString() : value);
+  }
   return values;
 }
