@@ -360,7 +360,7 @@ export class LiveSession implements Session {
             (signal) => dial(this.#context(signal, asked, network), attempt),
           ),
         );
-        dialed(undefined, (end as { readonly end?: End }).end ?? (end as End));
+        dialed(undefined, endOf(end));
         if (limits !== undefined) await (this.#limited ??= this.#limit(limits, target));
         return end;
       } catch (cause) {
@@ -398,6 +398,12 @@ export class LiveSession implements Session {
       }),
     };
   }
+}
+
+/** What was opened, by itself or beside the node that it leads to. A connection has an `end` as well, which is a verb. */
+function endOf(made: unknown): End {
+  const { end } = made as { readonly end: unknown };
+  return (typeof end === 'object' ? end : made) as End;
 }
 
 function forbidden(target: string, why: string): ProxyError {
