@@ -37,7 +37,7 @@ module.exports = {
       'core-imports-no-module',
       'The core knows interfaces, never the modules that fill them.',
       { path: `^${proxy}/core`, pathNot: tests },
-      { path: `^${proxy}/(transports|protocols|policies|chain|config|log|modules|cli)` },
+      { path: `^${proxy}/(transports|protocols|policies|chain|config|log|records|observe|modules|cli)` },
     ),
     never(
       'schema-knows-no-module',
@@ -61,10 +61,21 @@ module.exports = {
         { path: `^${proxy}/${layer}/([^/]+)/`, pathNot: `^${proxy}/${layer}/$1/` },
       ),
     ),
+    ...['log', 'records', 'observe'].map((reader) =>
+      never(
+        `${reader}-reads-the-core`,
+        'A reader of what becomes known of sessions knows the core, and no other reader.',
+        { path: `^${proxy}/${reader}/`, pathNot: tests },
+        { path: `^${proxy}/(?!${reader}/|core/)` },
+      ),
+    ),
     never(
       'only-cli-and-api-load-config',
       'Below the configuration nothing reads it.',
-      { path: `^${proxy}/(core|wire|transports|protocols|policies|chain|modules)`, pathNot: tests },
+      {
+        path: `^${proxy}/(core|wire|transports|protocols|policies|chain|log|records|observe|modules)`,
+        pathNot: tests,
+      },
       { path: `^${proxy}/config` },
     ),
     never(

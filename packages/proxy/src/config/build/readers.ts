@@ -24,6 +24,8 @@ export interface ServiceReaders {
   failed(error: unknown): void;
   /** Its last connection has ended. More than one call does no harm. */
   stopped(): void;
+  /** It lives on elsewhere: it is not going to be said that it has ended. */
+  gaveWay(): void;
 }
 
 /** The recorders and observers of a configuration. Whoever made them closes them, before the policies. */
@@ -31,6 +33,8 @@ export interface Readers {
   /** Opens the files of recorders. Rejects with ProxyError that begins with file, line and column. */
   open(): Promise<void>;
   of(service: string): ServiceReaders;
+  /** These services live on in the next graph: they are not said to be closed when they have ended here. */
+  giveWay(services: ReadonlySet<string>): void;
   /** Says of every service that has not ended that it is closed, and hands over what waits, within 5 s. Never rejects. */
   close(): Promise<void>;
 }
@@ -53,7 +57,7 @@ export function createReaders(config: Config, policies: Policies, log: Logger): 
     const policy = policies.group('recorder', [name]);
     if (policy !== undefined) sink = createPluginSink({ name, recorder: policy, note });
     else if (recorder.file !== undefined) {
-      const { path, sep } = recorder.file;
+      const { fileName: path, sep } = recorder.file;
       const file = createFileSink({ name, path, note, ...(sep !== undefined && { sep }) });
       files.push({ sink: file, recorder });
       sink = file;
@@ -121,6 +125,9 @@ export function createReaders(config: Config, policies: Policies, log: Logger): 
         if (isUp) whole?.tell('closed');
         isUp = false;
       },
+      gaveWay() {
+        isUp = false;
+      },
     };
   };
   const services = new Map(config.services.map((service) => [service.name, readersOf(service)]));
@@ -134,6 +141,9 @@ export function createReaders(config: Config, policies: Policies, log: Logger): 
       }
     },
     of: (service) => services.get(service)!,
+    giveWay(names) {
+      for (const [name, service] of services) if (names.has(name)) service.gaveWay();
+    },
     async close() {
       for (const service of services.values()) service.stopped();
       // What is recorded and what is observed do not wait for each other.

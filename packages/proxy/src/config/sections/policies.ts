@@ -65,7 +65,7 @@ const pluginOnly = <K extends ModuleKind>(kind: K) =>
   mapping({ name: required(name), plugin: required(plugin(kind)) }, { unserved: [] });
 
 const recorderFile = mapping(
-  { path: required(filled(text('a file name'))), sep: optional(text()) },
+  { fileName: { ...required(filled(text('a file name'))), key: 'path' }, sep: optional(text()) },
   { unserved: ['rotation'] },
 );
 

@@ -75,35 +75,3 @@ export const recorderUses: Reader<readonly Of<typeof recorderUse>[]> = (value, p
   }
   return found;
 };
-
-/** What `metadata` of a service may hold, and what only GOST's may. */
-export const serviceMetadata = {
-  fields: {
-    dialTimeoutMs: optional(metadataDurationMs(), 'dialTimeout'),
-    enableStats: optional(flag()),
-    observerPeriodMs: {
-      ...optional(metadataDurationMs(), 'observer.period'),
-      aliases: ['observePeriod', 'observer.observePeriod'],
-    },
-    observerResetTraffic: optional(flag(), 'observer.resetTraffic'),
-    limiterRefreshMs: optional(metadataDurationMs(), 'limiter.refreshInterval'),
-    limiterCleanupMs: optional(metadataDurationMs(), 'limiter.cleanupInterval'),
-    limiterScope: optional(word('scope', ['service', 'conn']), 'limiter.scope'),
-    labels: optional(texts()),
-    /** Ours: ends a connection in which nothing moves for so long. */
-    idleTimeoutMs: optional(metadataDurationMs(), 'idleTimeout'),
-  },
-  unserved: others(
-    gostKeys.serviceMetadata,
-    'dialTimeout',
-    'enableStats',
-    'observePeriod',
-    'observer.period',
-    'observer.observePeriod',
-    'observer.resetTraffic',
-    'limiter.refreshInterval',
-    'limiter.cleanupInterval',
-    'limiter.scope',
-    'labels',
-  ),
-} as const;
