@@ -1,17 +1,20 @@
 import { readFileSync } from 'node:fs';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { buildGraph } from './config/build/graph.ts';
-import type { Graph } from './config/build/graph.ts';
+import { differences } from './config/differences.ts';
 import { gostVariables } from './config/gost-names.ts';
 import { loadConfig } from './config/load.ts';
 import type { Loaded } from './config/load.ts';
+import { printConfig } from './config/print.ts';
+import { startRunning } from './config/reload.ts';
+import type { Running } from './config/reload.ts';
 import { formatFinding, formatFindings } from './schema/report.ts';
 import { findConfig } from './config/search.ts';
 import { systemReason } from './config/system-reason.ts';
 import { ProxyError } from './core/errors.ts';
 import { help, parseFlags, usage } from './flags.ts';
 import type { Flags } from './flags.ts';
-import { openLog } from './log/log.ts';
+import { createLog, openLog } from './log/log.ts';
 import type { LogLevel, OpenLog } from './log/log.ts';
 
 /** What the program has of the world outside. Tests give it another one. */
@@ -23,6 +26,8 @@ export interface World {
   err(line: string): void;
   /** Calls back for each request to end (SIGINT, SIGTERM); answers how to stop listening for them. */
   onStop(request: () => void): () => void;
+  /** Calls back for each request to read the configuration again (SIGHUP); answers how to stop listening for them. */
+  onReload(request: () => void): () => void;
   /** Where a configuration is looked for when none is named. Default: as GOST. */
   readonly searchFolders?: readonly string[];
   /** How long open connections may go on once the end is asked for, in milliseconds. */
@@ -50,6 +55,10 @@ export async function main(argv: readonly string[]): Promise<void> {
         for (const signal of signals) process.off(signal, request);
       };
     },
+    onReload(request) {
+      process.on('SIGHUP', request);
+      return () => process.off('SIGHUP', request);
+    },
     drainMs,
   });
 }
@@ -72,22 +81,35 @@ export async function run(argv: readonly string[], world: World): Promise<0 | 1 
     world.err(usage);
     return 2;
   }
-  const found = flags.configs.length === 0 ? findConfig(world.searchFolders) : undefined;
-  const origins = found === undefined ? flags.configs : [found];
-  if (origins.length === 0) {
+  const { configs, services, nodes, lenient } = flags;
+  const nothing = configs.length + services.length + nodes.length === 0;
+  const found = nothing ? findConfig(world.searchFolders) : undefined;
+  const origins = found === undefined ? configs : [found];
+  if (nothing && found === undefined) {
     world.err(
-      'sallyport: nothing to run: no -C, and no gost.json, gost.yaml or gost.yml where GOST looks for one',
+      'sallyport: nothing to run: no -L, no -C, and no gost.json, gost.yaml or gost.yml where GOST looks for one',
     );
     world.err(usage);
     return 2;
   }
-  const loaded = await loadConfig(origins, { lenient: flags.lenient, stdin: world.stdin });
-  if (flags.command === 'check') return check(origins, loaded, world);
+  const stdin = remembered(world.stdin);
+  const load = () =>
+    loadConfig(origins, {
+      lenient,
+      stdin: stdin(),
+      ...(services.length + nodes.length > 0 && { commandLine: { services, nodes } }),
+    });
+  const loaded = await load();
+  if (flags.command === 'check') return check([...origins, ...services.map(() => '-L')], loaded, world);
   const { config, report } = loaded;
   const level = chooseLevel(flags, world);
   if (level === 'wrong' || config === undefined) {
     for (const line of formatFindings(report.errors, report.more)) world.err(line);
     return 2;
+  }
+  if (flags.print !== undefined) {
+    world.out(printConfig(loaded.trees, flags.print));
+    return 0;
   }
   let opened: OpenLog;
   try {
@@ -102,10 +124,11 @@ export async function run(argv: readonly string[], world: World): Promise<0 | 1 
   try {
     if (found !== undefined) log.info(`configuration read from ${found}`);
     for (const warning of formatFindings(report.warnings)) log.warn(warning);
+    for (const ignored of flags.ignored) log.warn(ignored);
     for (const name of gostVariables) {
       if (world.env[name]) log.warn(`${name} is set; this version does not serve what GOST uses it for`);
     }
-    return await serve(await buildGraph(config, loaded.tls, log), opened, world);
+    return await serve(await startRunning(loaded, { load, log, everyMs: flags.reloadMs }), opened, world);
   } catch (error) {
     // A ProxyError says all in its message; anything else is a mistake of ours, whose stack is wanted.
     if (error instanceof ProxyError) log.fatal(error.message);
@@ -117,11 +140,8 @@ export async function run(argv: readonly string[], world: World): Promise<0 | 1 
 }
 
 /** Waits for the end to be asked for, then for the connections that are open. */
-async function serve(graph: Graph, { log }: OpenLog, world: World): Promise<0 | 1> {
-  for (const { service, address, what } of graph.listening) {
-    const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-    log.info({ service }, `${service} listening on ${host}:${String(address.port)} (${what})`);
-  }
+async function serve(running: Running, { log }: OpenLog, world: World): Promise<0 | 1> {
+  const offReload = world.onReload(() => void running.reload('SIGHUP'));
   let requests = 0;
   let again = () => {};
   const twice = new Promise<'cut'>((resolve) => {
@@ -136,30 +156,74 @@ async function serve(graph: Graph, { log }: OpenLog, world: World): Promise<0 | 
       again();
     });
   });
+  offReload();
   log.info('stopping: no new connections; those that are open may finish (once more to end at once)');
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<'late'>((resolve) => {
     timer = setTimeout(() => resolve('late'), world.drainMs);
   });
-  const drained = graph.stop().then(() => 'drained' as const);
+  const drained = running.stop().then(() => 'drained' as const);
   const how = await Promise.race([drained, twice, late]);
   clearTimeout(timer);
-  await graph.close();
+  await running.close();
   if (how === 'late')
     log.warn(`stopped; connections still open after ${String(world.drainMs / 1000)} s were cut`);
   else log.info(how === 'cut' ? 'stopped at once' : 'stopped');
   return 0;
 }
 
-function check(origins: readonly string[], { config, report }: Loaded, world: World): 0 | 2 {
+/** Says what is wrong with a configuration, then whether each plugin of one that is good can be asked. */
+async function check(
+  origins: readonly string[],
+  { config, tls, report }: Loaded,
+  world: World,
+): Promise<0 | 1 | 2> {
   for (const warning of formatFindings(report.warnings)) world.err(`warning: ${warning}`);
   for (const error of formatFindings(report.errors, report.more)) world.err(error);
   if (config === undefined) return 2;
-  const count = (number: number, what: string) => `${String(number)} ${what}${number === 1 ? '' : 's'}`;
-  world.out(
-    `${origins.join(', ')}: good: ${count(config.services.length, 'service')}, ${count(config.authers.length, 'auther')}`,
-  );
-  return 0;
+  const log = createLog('fatal', false, { write: () => undefined });
+  try {
+    const graph = await buildGraph(config, tls, log, { listen: false });
+    const plugins = await graph.checkPlugins();
+    await graph.close();
+    for (const line of differences(config)) world.out(line);
+    for (const { what, addr, error } of plugins) {
+      // An address may be a URL with a password in it.
+      const shown = addr.replace(/(:\/\/)[^/@]*@/, '$1***@');
+      world.out(`${what}: ${shown}: ${error === undefined ? 'answers' : `cannot be asked: ${error}`}`);
+    }
+    const failed = plugins.filter(({ error }) => error !== undefined).length;
+    const counts = [count(config.services.length, 'service'), count(plugins.length, 'plugin')].join(', ');
+    const verdict = failed === 0 ? 'good' : `good, but ${count(failed, 'plugin')} cannot be asked`;
+    world.out(`${origins.join(', ')}: ${verdict}: ${counts}`);
+    return failed === 0 ? 0 : 1;
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error;
+    world.err(error.message);
+    return 2;
+  }
+}
+
+function count(number: number, what: string): string {
+  return `${String(number)} ${what}${number === 1 ? '' : 's'}`;
+}
+
+/** Standard input can be read once; for a reload it is what it was. */
+function remembered(stdin: Readable): () => Readable {
+  const chunks: (Buffer | string)[] = [];
+  let first = true;
+  return () => {
+    if (!first) return Readable.from(chunks);
+    return Readable.from(read());
+  };
+
+  async function* read() {
+    first = false;
+    for await (const chunk of stdin as AsyncIterable<Buffer | string>) {
+      chunks.push(chunk);
+      yield chunk;
+    }
+  }
 }
 
 /** Flags before the environment before the file, as in GOST. */

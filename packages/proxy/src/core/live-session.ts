@@ -7,14 +7,14 @@ import { Decisions } from './decisions.ts';
 import { ProxyError } from './errors.ts';
 import type { EventSink, Served, SessionEvent } from './events.ts';
 import type { RateLimiter } from './limits.ts';
-import { resolveName } from './names.ts';
+import { resolveName, systemAddress } from './names.ts';
 import type { PolicyOf } from './policies.ts';
-import { meterConn, noBuckets } from './metered-conn.ts';
+import { asMetered, meterConn, noBuckets } from './metered-conn.ts';
 import type { Shaped } from './metered-conn.ts';
 import { overTls, packets, withDeadline } from './reach.ts';
 import { relay, relayDatagrams } from './relay.ts';
 import type { Traffic } from './relay.ts';
-import type { Chain, Forwarded, Forwarder, Question, Route, RouteRequest } from './route.ts';
+import type { Chain, Decider, Forwarded, Forwarder, Question, Route, RouteRequest } from './route.ts';
 import type { Credentials, RelayOptions, RequestFacts, Session } from './session.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
 import { withoutRules } from './way.ts';
@@ -34,6 +34,8 @@ export interface SessionSettings {
   readonly resolver?: PolicyOf<'resolver'>;
   readonly rate?: RateLimiter;
   readonly limits?: TrafficLimits;
+  /** What selector `hash` counts by for clients that nobody knows by name. Default: the client's address. */
+  readonly hashBy?: 'source' | 'host';
   readonly chain?: Chain;
   readonly forwarder?: Forwarder;
   /** The way to targets where no chain leads. */
@@ -78,6 +80,8 @@ export class LiveSession implements Session {
   readonly started = performance.now();
   user = '';
   stopping = false;
+  /** True where waiting for something new is over, too. */
+  #stopped = false;
   /** The last target, and how it was reached. */
   target: Address | undefined;
   path: readonly string[] = [];
@@ -125,7 +129,7 @@ export class LiveSession implements Session {
   }
 
   onStopping(interrupt: () => void): () => void {
-    if (this.stopping) interrupt();
+    if (this.#stopped) interrupt();
     else this.#interrupt = interrupt;
     return () => {
       this.#interrupt = undefined;
@@ -135,7 +139,13 @@ export class LiveSession implements Session {
   /** Nothing new should begin. */
   stop(): void {
     this.stopping = true;
+    this.#stopped = true;
     this.#interrupt?.();
+  }
+
+  /** The request that comes next, if one does, should be the last. */
+  retire(): void {
+    this.stopping = true;
   }
 
   async authenticate({ username, password }: Credentials): Promise<void> {
@@ -176,7 +186,7 @@ export class LiveSession implements Session {
       attempt.to(asked);
       const to = await this.#resolve(asked, context);
       const route = await this.#route(
-        { network: 'tcp', target: to, host: asked, ...this.#who(facts) },
+        { network: 'tcp', target: to, host: asked, ...this.#who(facts, asked) },
         context,
       );
       attempt.along(route.path);
@@ -191,8 +201,8 @@ export class LiveSession implements Session {
     const asked = facts.target === undefined ? undefined : canonicalTarget(facts.target);
     await this.#check(asked, { ...facts, network });
     return this.#attempts(network, asked, async (context, attempt) => {
-      const request = { network, target: asked, host: asked, ...this.#who(facts) };
-      const node = await forwarder.select(request, context, this);
+      const request = { network, target: asked, host: asked, ...this.#who(facts, asked) };
+      const node = await forwarder.select(request, context, this.#until(context.signal));
       const { address } = node;
       attempt.to(address);
       // A node stands in the file; rules about targets do not speak of it.
@@ -211,7 +221,10 @@ export class LiveSession implements Session {
         node.succeeded();
         return { end, node };
       } catch (error) {
-        if (context.signal.reason !== 'left') node.failed(ProxyError.from(error));
+        const { aborted, reason } = context.signal;
+        // That a client left, or that somebody could not be asked, says nothing of the node.
+        if (aborted ? reason === 'deadline' : ProxyError.from(error).at === 'upstream')
+          node.failed(ProxyError.from(error));
         throw error;
       }
     });
@@ -219,18 +232,25 @@ export class LiveSession implements Session {
 
   async associate(): Promise<Datagrams> {
     this.#countRequest();
+    let isDirect = false;
     const under = await this.#attempts('udp', undefined, async (context, attempt) => {
       const route = await this.#route(
         { network: 'udp', target: undefined, host: undefined, ...this.#who({}) },
         context,
       );
       attempt.along(route.path);
+      isDirect = route.path.length === 0;
       return packets(route, undefined, context);
     });
+    const refuses = (address: Address) => this.#refuses(address, 'udp');
     return associate(under, {
       check: (target) => this.#ask(target, { network: 'udp' }),
-      resolve: (target) => this.#resolve(target, this.#context(this.decisions.signal, target, 'udp')),
-      refuses: (address) => this.#refuses(address, 'udp'),
+      refuses,
+      resolve: async (target) => {
+        const to = await this.#resolve(target, { refuses });
+        // Answers bear an address; which name it belongs to is known only to who looked it up.
+        return isDirect ? systemAddress(to, refuses) : to;
+      },
     });
   }
 
@@ -240,7 +260,15 @@ export class LiveSession implements Session {
     if (client.kind === 'stream' && upstream.kind === 'stream')
       return relay(client, upstream, { traffic, idleMs });
     if (client.kind === 'datagrams' && upstream.kind === 'datagrams') {
-      await relayDatagrams(client, upstream, { traffic, ttlMs: idleMs, shaped: this.#shaped });
+      const isCounted = asMetered(client.carrier)?.traffic === traffic;
+      if (!isCounted) {
+        await relayDatagrams(client, upstream, { traffic, ttlMs: idleMs, shaped: this.#shaped });
+        return undefined;
+      }
+      // They come in a connection that counts its bytes and pays for them; only what was dropped it does not know.
+      const dropped: Traffic = { received: 0, sent: 0 };
+      await relayDatagrams(client, upstream, { traffic: dropped, ttlMs: idleMs });
+      if (dropped.dropped !== undefined) traffic.dropped = (traffic.dropped ?? 0) + dropped.dropped;
       return undefined;
     }
     throw new ProxyError('internal', 'self', 'bytes cannot be relayed to datagrams');
@@ -300,9 +328,14 @@ export class LiveSession implements Session {
   }
 
   /** What a name stands for, where hosts or a resolver say so. */
-  async #resolve(target: Address, { signal, refuses }: Context): Promise<Address> {
+  async #resolve(
+    target: Address,
+    { signal, refuses }: Pick<Partial<Context>, 'signal' | 'refuses'>,
+  ): Promise<Address> {
     const { hosts, resolver } = this.#settings;
-    const to = await resolveName(target, { hosts, resolver, user: this.user, decider: this, signal });
+    if (hosts === undefined && resolver === undefined) return target;
+    const decider = signal === undefined ? this : this.#until(signal);
+    const to = await resolveName(target, { hosts, resolver, user: this.user, decider });
     const refused = to.host === target.host ? undefined : refuses?.(to);
     if (refused !== undefined) throw refused;
     return to;
@@ -311,11 +344,18 @@ export class LiveSession implements Session {
   async #route(request: RouteRequest, context: Context): Promise<Route> {
     const { chain, direct } = this.#settings;
     if (chain === undefined) return { way: direct, path: [] };
-    return chain.route(request, context, this);
+    return chain.route(request, context, this.#until(context.signal));
   }
 
-  #who({ seen }: RequestFacts) {
+  /** Asks no longer than somebody waits for the connection that it is asked for. */
+  #until(signal: AbortSignal): Decider {
+    return { decide: (question) => this.decide({ signal, ...question }) };
+  }
+
+  #who({ seen }: RequestFacts, asked?: Address) {
+    const byHost = this.#settings.hashBy === 'host' && asked !== undefined;
     return {
+      ...(byHost && { hash: formatAddress(asked) }),
       client: this.client,
       user: this.user,
       service: this.service,
@@ -342,7 +382,7 @@ export class LiveSession implements Session {
         this.path = path = nodes;
       },
     };
-    for (let made = 0; ; made++) {
+    for (let failures = 0; ; failures++) {
       const started = performance.now();
       const dialed = (error: ProxyError | undefined, ends?: Pick<End, 'local' | 'remote'>) => {
         const to = target ?? { host: '', port: 0 };
@@ -351,8 +391,9 @@ export class LiveSession implements Session {
         this.publish({ kind: 'dialed', network, target: to, path, local, remote, ms, error });
       };
       path = [];
+      let made: T;
       try {
-        const end = await this.decisions.during((gone) =>
+        made = await this.decisions.during((gone) =>
           withDeadline(
             gone,
             dialTimeoutMs,
@@ -360,13 +401,24 @@ export class LiveSession implements Session {
             (signal) => dial(this.#context(signal, asked, network), attempt),
           ),
         );
-        dialed(undefined, endOf(end));
-        if (limits !== undefined) await (this.#limited ??= this.#limit(limits, target));
-        return end;
       } catch (cause) {
         const error = ProxyError.from(cause);
         dialed(error);
-        if (!error.retryable || made >= retries) throw error;
+        if (!error.retryable || failures >= retries) throw error;
+        continue;
+      }
+      const end = endOf(made);
+      dialed(undefined, end);
+      if (limits === undefined) return made;
+      try {
+        await (this.#limited ??= this.#limit(limits, target));
+        return made;
+      } catch (error) {
+        // Asked again for the next request. Nobody else knows of the connection.
+        this.#limited = undefined;
+        if (end.kind === 'stream') end.reset();
+        else end.close();
+        throw error;
       }
     }
   }

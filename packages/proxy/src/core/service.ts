@@ -16,8 +16,13 @@ export interface RunningService {
   readonly address: Address;
   /** Connections that are open now. */
   readonly open: number;
-  /** Stops accepting; resolves when the last connection has ended. */
+  /** Stops accepting; resolves when the last connection has ended. Connections that wait for a next request are ended. */
   stop(): Promise<void>;
+  /**
+   * The same, except that connections which wait for a next request are served one more: for a service whose successor
+   * listens already, so that nobody is turned away.
+   */
+  retire(): Promise<void>;
   /** Ends everything at once. */
   close(): Promise<void>;
 }
@@ -59,8 +64,9 @@ class Service {
   /** Ends that are open, and how their sessions end. */
   readonly #live = new Map<LiveSession, { readonly end: End; readonly ended: Promise<void> }>();
   /** Sessions whose lowest connection is here and whose upper layers are not yet. */
-  readonly #arriving = new WeakMap<End, LiveSession>();
+  readonly #arriving = new Map<End, LiveSession>();
   #stopped: Promise<void> | undefined;
+  #stopping = false;
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
@@ -82,7 +88,10 @@ class Service {
               // What has to be asked is asked in its own time; the next connection does not wait for it.
               const admitted = this.#admit(end, session);
               if (admitted === undefined) accept(end);
-              else void admitted.then((yes) => yes && accept(end));
+              else
+                void admitted.then((yes) => {
+                  if (yes) accept(end);
+                });
             },
             problem,
           ),
@@ -102,32 +111,46 @@ class Service {
     }
     session.begin(end);
     this.#live.set(session, { end, ended: this.#serve(session, end) });
-    if (this.#stopped !== undefined) session.stop();
+    if (this.#stopping) session.stop();
+    else if (this.#stopped !== undefined) session.retire();
   }
 
   running(listening: Listening): RunningService {
     const live = this.#live;
     const leave = this.#parts.loops?.listens(listening.address.port);
+    const arriving = this.#arriving;
     const allEnded = async () => {
-      await Promise.all([...live.values()].map(({ ended }) => ended));
+      // Who is being asked about, or shakes hands, may still come to be served.
+      while (live.size + arriving.size > 0) {
+        const ends = [...live.values()].map(({ ended }) => ended);
+        await Promise.all([...ends, ...[...arriving.keys()].map(({ closed }) => closed)]);
+      }
     };
-    const stop = () =>
+    const retire = () =>
       (this.#stopped ??= (async () => {
         const closed = listening.close();
         leave?.();
-        for (const session of live.keys()) session.stop();
+        for (const session of live.keys()) session.retire();
         await closed;
         await allEnded();
       })());
+    const stop = () => {
+      this.#stopping = true;
+      const stopped = retire();
+      for (const session of live.keys()) session.stop();
+      return stopped;
+    };
     return {
       address: listening.address,
       get open() {
         return live.size;
       },
       stop,
+      retire,
       async close() {
         const closed = stop();
         for (const { end } of live.values()) cut(end);
+        for (const end of arriving.keys()) cut(end);
         await closed;
       },
     };
@@ -166,13 +189,15 @@ class Service {
       try {
         if (looks) await loops?.check(end, session);
         if (trusts?.(end.remote.host) !== true) await this.#ask(session, end);
-        return true;
+        if (this.#arriving.has(end)) return true;
+        // It was told that the session is over before the guard had looked.
+        loops?.ended(session);
       } catch (cause) {
-        this.#arriving.delete(end);
+        // Who went away while somebody was asked is gone, and that has been told.
+        if (this.#arriving.delete(end)) this.#closed(session, ProxyError.from(cause));
         cut(end);
-        this.#closed(session, ProxyError.from(cause));
-        return false;
       }
+      return false;
     })();
   }
 

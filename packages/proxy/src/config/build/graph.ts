@@ -3,8 +3,8 @@ import type { Hop } from '../../chain/hop.ts';
 import { createChain, createForwarder } from '../../chain/chain.ts';
 import type { Address } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
-import type { EventSink } from '../../core/events.ts';
 import { createLoopGuard } from '../../core/loop-guard.ts';
+import type { LoopGuard } from '../../core/loop-guard.ts';
 import { createMeter } from '../../core/meter.ts';
 import type { Chain, Forwarder } from '../../core/route.ts';
 import { startService } from '../../core/service.ts';
@@ -19,7 +19,12 @@ import type { NodeWorld } from './nodes.ts';
 import { at, located } from './plugins.ts';
 import type { PluginCheck } from './plugins.ts';
 import { createPolicies } from './policies.ts';
+import type { Policies } from './policies.ts';
+import { createReaders } from './readers.ts';
+import type { Readers } from './readers.ts';
 import { servicePartsOf } from './services.ts';
+import { createSockets } from './sockets.ts';
+import type { Sockets } from './sockets.ts';
 
 /** What runs. Whoever built it ends it, with `stop` and then `close`. */
 export interface Graph {
@@ -33,14 +38,34 @@ export interface Graph {
   checkPlugins(): Promise<readonly PluginCheck[]>;
   /** Stops accepting; resolves when the last connection has ended. */
   stop(): Promise<void>;
+  /**
+   * Gives way to the next graph, which listens already: as `stop`, except that connections which wait for a next request are
+   * served one more. Resolves when the last connection has ended.
+   */
+  retire(): Promise<void>;
   /** Ends everything at once: connections first, then the plugins that they may still ask. */
   close(): Promise<void>;
+  /** What the next graph takes over. */
+  readonly kept: Kept;
+}
+
+/** What lives on from one graph to the next. */
+interface Kept {
+  readonly sockets: Sockets;
+  readonly loops: LoopGuard;
+  readonly connLimiters: Policies['connLimiters'];
+  readonly readers: Readers;
 }
 
 /** How a graph is built. */
 export interface BuildOptions {
   /** False: nothing is listened on; for `check`. Default true. */
   readonly listen?: boolean;
+  /**
+   * The graph that runs. Once all has been made, its sockets at the same addresses become those of the new one, from one
+   * connection to the next; where something fails, nothing has changed for it. Whoever built it retires it then.
+   */
+  readonly previous?: Graph;
 }
 
 /**
@@ -52,9 +77,12 @@ export async function buildGraph(
   config: Config,
   tls: TlsFiles,
   log: Logger,
-  { listen = true }: BuildOptions = {},
+  { listen = true, previous }: BuildOptions = {},
 ): Promise<Graph> {
-  const loops = createLoopGuard();
+  const loops = previous?.kept.loops ?? createLoopGuard();
+  const sockets = createSockets(previous?.kept.sockets, (text) => {
+    log.warn(text);
+  });
   const direct = loops.over(directWay());
   const chains = new Map<string, Chain>();
   const hops: Hop[] = [];
@@ -63,14 +91,23 @@ export async function buildGraph(
     config,
     tls,
     log,
+    ...(previous !== undefined && { connLimiters: previous.kept.connLimiters }),
     dialThrough: (name) => async (host, port, signal) => {
-      const route = await chains.get(name)!.route(requestOf(host, port), { signal }, undecided);
-      const conn = await route.way.dial({ host, port }, { signal });
+      // One that is not there, by `compat.missingReferences`, is none, as in GOST.
+      const route = await chains.get(name)?.route(requestOf(host, port), { signal }, undecided);
+      const conn = await (route?.way ?? direct).dial({ host, port }, { signal });
       return conn.stream;
     },
   });
+  const readers = createReaders(config, policies, log);
+  /** Ends services as `end` does, and says so of each when its last connection has ended. */
+  const ending = async (end: (running: RunningService) => Promise<void>) => {
+    await Promise.all(services.map(({ name, running }) => end(running).then(readers.of(name).stopped)));
+  };
   const close = async () => {
-    await Promise.all(services.map(({ running }) => running.close()));
+    await ending((running) => running.close());
+    // What waits for recorders and observers is handed over before their plugins are closed.
+    await readers.close();
     await Promise.all(hops.map((hop) => hop.close()));
     await policies.close();
     await direct.close();
@@ -116,31 +153,46 @@ export async function buildGraph(
           forwarders,
           log,
           serverTls,
-          readers: () => readersOf(),
+          sockets,
+          readers: ({ name }) => readers.of(name).sinks,
         }),
       );
       const what = `${service.handler?.type ?? 'auto'} over ${service.listener?.type ?? 'tcp'}`;
       prepared.push({ parts, what, config: service });
     }
     // Nothing is listened on before everything has been made.
+    if (listen) await readers.open();
     for (const { parts, what, config: service } of listen ? prepared : []) {
+      const told = readers.of(service.name);
+      told.started();
       const running = await startService(parts).catch((error: unknown) => {
+        if (previous === undefined) told.failed(error);
         throw at(service.at('addr'), service.name, error);
       });
+      told.ready();
       services.push({ name: service.name, what, running });
     }
   } catch (error) {
+    // What runs is still there, and observers are not told otherwise.
+    if (previous !== undefined) readers.giveWay(new Set(config.services.map(({ name }) => name)));
     await close();
     throw error;
   }
+  sockets.take();
+  policies.take();
+  previous?.kept.readers.giveWay(new Set(config.services.map(({ name }) => name)));
   policies.plugins.warn();
   return {
     listening: services.map(({ name, what, running }) => ({ service: name, what, address: running.address })),
     checkPlugins: () => policies.plugins.check(),
     async stop() {
-      await Promise.all(services.map(({ running }) => running.stop()));
+      await ending((running) => running.stop());
+    },
+    async retire() {
+      await ending((running) => running.retire());
     },
     close,
+    kept: { sockets, loops, connLimiters: policies.connLimiters, readers },
   };
 }
 
@@ -182,7 +234,3 @@ const undecided = {
     }
   },
 };
-
-function readersOf(): readonly EventSink[] {
-  return [];
-}

@@ -10,6 +10,7 @@ import { listAuther } from '../../policies/auther/index.ts';
 import { listBypass } from '../../policies/bypass/index.ts';
 import type { ListBypass } from '../../policies/bypass/index.ts';
 import { createConnLimiter } from '../../policies/climiter/index.ts';
+import type { ListConnLimiter } from '../../policies/climiter/index.ts';
 import { listHosts } from '../../policies/hosts/index.ts';
 import { listLimiter } from '../../policies/limiter/index.ts';
 import { createResolver } from '../../policies/resolver/index.ts';
@@ -36,6 +37,10 @@ export interface Policies {
   ): ((address: Address, network: string) => string | undefined) | undefined;
   connLimiter(name: string | undefined): ConnLimiter | undefined;
   rateLimiter(name: string | undefined): RateLimiter | undefined;
+  /** By name; the next configuration goes on with their counts. */
+  readonly connLimiters: ReadonlyMap<string, ListConnLimiter>;
+  /** The limits of this configuration count from now on, also where a connection limiter is the one of the configuration before. */
+  take(): void;
   close(): Promise<void>;
 }
 
@@ -50,10 +55,13 @@ export interface PolicyWorld {
   readonly log: Logger;
   /** A connection along a chain, for nameservers that are reached so. */
   readonly dialThrough: (chain: string) => DialTcp;
+  /** Of the configuration before: those that are called the same go on, with the connections that they have counted. */
+  readonly connLimiters?: ReadonlyMap<string, ListConnLimiter>;
 }
 
 /** Makes every module of a configuration. Rejects with ProxyError that begins with file, line and column. */
-export async function createPolicies({ config, tls, log, dialThrough }: PolicyWorld): Promise<Policies> {
+export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies> {
+  const { config, tls, log, dialThrough } = policyWorld;
   const plugins = createPlugins(tls, log);
   const members = new Map<string, AnyMember>();
   const bypasses = new Map<string, ListBypass>();
@@ -119,7 +127,10 @@ export async function createPolicies({ config, tls, log, dialThrough }: PolicyWo
     throw error;
   }
   const connLimiters = new Map(
-    config.climiters.map((one) => [one.name, createConnLimiter({ limits: textsOf(one.limits) })]),
+    config.climiters.map((one) => [
+      one.name,
+      policyWorld.connLimiters?.get(one.name) ?? createConnLimiter({ limits: textsOf(one.limits) }),
+    ]),
   );
   const rateLimiters = new Map(
     config.rlimiters.map((one) => [one.name, createRateLimiter({ limits: textsOf(one.limits) })]),
@@ -153,6 +164,11 @@ export async function createPolicies({ config, tls, log, dialThrough }: PolicyWo
       };
     },
     connLimiter: (name) => (name === undefined ? undefined : connLimiters.get(name)),
+    connLimiters,
+    take() {
+      for (const one of config.climiters)
+        connLimiters.get(one.name)!.reconfigure({ limits: textsOf(one.limits) });
+    },
     rateLimiter: (name) => (name === undefined ? undefined : rateLimiters.get(name)),
     async close() {
       for (const resolver of resolvers) resolver.close();

@@ -8,7 +8,7 @@ import type { PolicyOf } from '../../core/policies.ts';
 import type { Chain, Forwarder } from '../../core/route.ts';
 import type { ServiceParts } from '../../core/service.ts';
 import type { ServerTls } from '../../core/tls.ts';
-import type { LayerOptions, Way } from '../../core/way.ts';
+import type { LayerOptions, Transport, Way } from '../../core/way.ts';
 import { logSessions } from '../../log/session-log.ts';
 import { createIpSet } from '../../core/match/ip-set.ts';
 import { ipOfPeer } from '../../core/match/ip.ts';
@@ -21,6 +21,7 @@ import type { ServiceConfig } from '../sections/services.ts';
 import type { ServerTlsConfig } from '../sections/tls.ts';
 import { namesOf } from './nodes.ts';
 import type { Policies } from './policies.ts';
+import type { Sockets } from './sockets.ts';
 
 /** GOST's default, in milliseconds. */
 const defaultDialTimeoutMs = 15_000;
@@ -35,6 +36,7 @@ export interface ServiceWorld {
   readonly loops: LoopGuard;
   readonly meter: Meter;
   readonly log: Logger;
+  readonly sockets: Sockets;
   /** The certificate of a block, or the one that is found or made where it names none. */
   serverTls(tls: ServerTlsConfig | undefined): ServerTls;
   /** Further readers of what becomes known of this service's sessions. */
@@ -53,7 +55,7 @@ export function servicePartsOf(
   const serviceLog = log.child({ service: name });
   const needsTls = stack.some(({ type }) => type === 'tls');
   const layerOptions: LayerOptions = {
-    metadata: listener?.metadata ?? {},
+    metadata: trustingAll(listener, world.config) ?? listener?.metadata ?? {},
     ...(needsTls && { serverTls: world.serverTls(listener?.tls) }),
   };
   const problem = (error: ProxyError) => {
@@ -84,7 +86,10 @@ export function servicePartsOf(
   const parts: ServiceParts = {
     service: name,
     address: service.addr,
-    base: stack[0]!.wrap(undefined, layerOptions),
+    base: world.sockets.over(
+      { service: name, type: stack[0]!.type, settings: ownSettings(stack[0]!, layerOptions) },
+      stack[0]!.wrap(undefined, layerOptions),
+    ),
     layers: (under) => stack.slice(1).reduce<Way>((way, layer) => layer.wrap(way, layerOptions), under),
     handler: protocol.handler!,
     options: {
@@ -109,7 +114,7 @@ export function servicePartsOf(
     ...optional('resolver', policies.group('resolver', namesOf(service.resolver, undefined))),
     ...optional('connections', policies.connLimiter(service.climiter)),
     ...optional('rate', policies.rateLimiter(service.rlimiter)),
-    ...optional('trusts', hostsIn(listener?.metadata?.['trustedProxies'] as readonly string[] | undefined)),
+    ...optional('trusts', hostsIn(layerOptions.metadata['trustedProxies'] as readonly string[] | undefined)),
     ...optional('chain', handler?.chain === undefined ? undefined : chains.get(handler.chain)),
     ...optional('forwarder', world.forwarders.get(name)),
     ...optional('limits', limits),
@@ -119,6 +124,19 @@ export function servicePartsOf(
     },
   };
   return parts;
+}
+
+/** With `compat.headerAddresses`, a listener that reads client addresses from headers and names no proxy trusts everybody. */
+function trustingAll(listener: ServiceConfig['listener'], { compat }: Config) {
+  const reads = listener?.type === 'ws' || listener?.type === 'wss';
+  if (!reads || !compat.has('headerAddresses') || listener.metadata?.['trustedProxies'] !== undefined)
+    return undefined;
+  return { ...listener.metadata, trustedProxies: ['0.0.0.0/0', '::/0'] };
+}
+
+/** What of a listener's block the lowest layer reads: what its socket is opened with. */
+function ownSettings({ listener }: Transport, { metadata }: LayerOptions): unknown {
+  return Object.keys(listener).map((key) => metadata[key]);
 }
 
 /** Who is asked at this service: the authers that it names, or else the user that stands at it; undefined: nobody is. */

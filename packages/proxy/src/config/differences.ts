@@ -1,0 +1,59 @@
+import { formatPlace } from '../schema/source.ts';
+import type { Located } from '../schema/read.ts';
+import type { Config } from './merge.ts';
+import type { CompatSwitch } from './sections/compat.ts';
+import { clientBlocks } from './tls-files.ts';
+
+/**
+ * Where this configuration means something else here than with GOST, one sentence for each difference, with the places that
+ * it is about and the switch under `compat` that brings GOST's behaviour back. What is switched on is said as well, since it
+ * opens a door.
+ */
+export function differences(config: Config): readonly string[] {
+  const found: string[] = [];
+  const add = (name: CompatSwitch, what: string, gost: string, where: readonly Located[]) => {
+    if (where.length === 0) return;
+    const places = where.slice(0, 3).map((one) => formatPlace(one.at()));
+    if (where.length > 3) places.push(`and ${String(where.length - 3)} more`);
+    const at = places.join(', ');
+    found.push(
+      config.compat.has(name)
+        ? `as GOST (\`compat.${name}\`): ${gost} (${at})`
+        : `unlike GOST: ${what} (${at}); \`compat: { ${name}: true }\` is as GOST`,
+    );
+  };
+  const hops = [...config.hops, ...config.chains.flatMap(({ hops: own = [] }) => own)];
+  const listeners = config.services.flatMap(({ listener }) => listener ?? []);
+
+  add(
+    'unverifiedTls',
+    'who answers over TLS must show a certificate that we trust, as `secure` is not written',
+    'who answers over TLS is not verified where `secure` is not written',
+    [...clientBlocks(config)].filter((tls) => tls.secure === undefined),
+  );
+  add(
+    'directWithoutNode',
+    'where a hop has no node, or could not be asked, the connection is refused',
+    'where a hop has no node, or could not be asked, the connection goes directly',
+    config.chains.filter(({ onNoNode }) => onNoNode === undefined).length === 0
+      ? []
+      : hops.filter(({ plugin, nodes }) => plugin !== undefined || nodes?.length === 0),
+  );
+  add(
+    'headerAddresses',
+    'X-Forwarded-For and its kin do not say who connected, as `trustedProxies` is not written',
+    'X-Forwarded-For and its kin say who connected, whoever sends them',
+    listeners.filter(
+      ({ type, metadata }) => (type === 'ws' || type === 'wss') && metadata?.['trustedProxies'] === undefined,
+    ),
+  );
+  add(
+    'recordCredentials',
+    'records hold no credentials of requests',
+    'records hold `Authorization` and `Proxy-Authorization` as they are',
+    config.services.filter(({ recorders = [] }) =>
+      recorders.some(({ record }) => record === 'recorder.service.handler'),
+    ),
+  );
+  return found;
+}
