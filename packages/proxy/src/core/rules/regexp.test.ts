@@ -128,6 +128,19 @@ describe('what is no pattern', () => {
   });
 });
 
+test('what was worked out and forgotten is worked out again', () => {
+  // As many states as there are texts of a and b of this length: more than are kept.
+  const written = '^.*a.{14}b$';
+  const [ours, theirs] = [createRegexp(written), new RegExp(written)];
+  const text = fc.string({ unit: fc.constantFrom('a', 'b', 'é'), minLength: 200, maxLength: 400 });
+  fc.assert(
+    fc.property(text, (one) => {
+      expect(ours.test(one)).toBe(theirs.test(one));
+    }),
+    { numRuns: 100 },
+  );
+});
+
 test('patterns that others go back and forth in are as quick as any', () => {
   // Going back, each of these takes longer than the age of the world.
   const text = `${'a'.repeat(8000)}!`;

@@ -1,22 +1,16 @@
-import { isWordCode } from './regexp-classes.ts';
-import type { CharSet } from './regexp-classes.ts';
 import { parseRegexp } from './regexp-parse.ts';
-import type { Assertion, Piece } from './regexp-parse.ts';
+import type { Piece } from './regexp-parse.ts';
+import { createSearch } from './regexp-search.ts';
+import type { Step } from './regexp-search.ts';
 
 /** A regular expression in RE2's syntax, as GOST's rules have them. */
 export interface Regexp {
   /**
    * Whether any part of the text matches. It takes at most (steps of the pattern) × (length of the text) steps, whatever the
-   * two are: all ways through the pattern are followed at once, and none is gone back on.
+   * two are, and most often one for each character: all ways through the pattern are followed at once.
    */
   test(text: string): boolean;
 }
-
-/** One step: takes a character, goes on at several places at once, or only where something holds. */
-type Step =
-  | { readonly kind: 'one'; readonly accepts: CharSet }
-  | { readonly kind: 'split'; readonly to: number[] }
-  | { readonly kind: 'assert'; readonly what: Assertion };
 
 /** Steps of one pattern, its repetitions written out. `[a-z]{1,63}` takes 126. */
 const maxSteps = 2000;
@@ -31,8 +25,7 @@ export function createRegexp(pattern: string): Regexp {
   const piece = parseRegexp(pattern);
   const steps: Step[] = [];
   emit(piece, steps);
-  const anchored = beginsAtStart(piece);
-  return { test: (text) => run(steps, text, anchored) };
+  return { test: createSearch(steps, beginsAtStart(piece)) };
 }
 
 function push(steps: Step[], step: Step): void {
@@ -103,60 +96,4 @@ function beginsAtStart(piece: Piece): boolean {
   if (piece.kind === 'assert') return piece.what === 'textStart';
   if (piece.kind === 'any') return piece.of.every(beginsAtStart);
   return piece.kind === 'all' && piece.of[0] !== undefined && beginsAtStart(piece.of[0]);
-}
-
-function run(steps: readonly Step[], text: string, anchored: boolean): boolean {
-  const entered = new Int32Array(steps.length + 1).fill(-1);
-  let current: number[] = [];
-  let next: number[] = [];
-  const pending: number[] = [];
-  let before: number | undefined;
-  let at = 0;
-  for (let round = 0; ; round++) {
-    const code = text.codePointAt(at);
-    // The steps that the last character led to stand in `current`; a match may begin here, too.
-    pending.push(...current);
-    current.length = 0;
-    if (round === 0 || !anchored) pending.push(0);
-    else if (pending.length === 0) return false;
-    for (let step = pending.pop(); step !== undefined; step = pending.pop()) {
-      if (entered[step] === round) continue;
-      entered[step] = round;
-      const what = steps[step];
-      if (what === undefined) return true;
-      if (what.kind === 'one') current.push(step);
-      else if (what.kind === 'split') pending.push(...what.to);
-      else if (holds(what.what, before, code)) pending.push(step + 1);
-    }
-    if (code === undefined) return false;
-    for (const step of current) {
-      const what = steps[step]!;
-      if (what.kind === 'one' && what.accepts(code)) next.push(step + 1);
-    }
-    [current, next] = [next, current];
-    next.length = 0;
-    before = code;
-    at += code > 0xffff ? 2 : 1;
-  }
-}
-
-function holds(what: Assertion, before: number | undefined, after: number | undefined): boolean {
-  switch (what) {
-    case 'textStart':
-      return before === undefined;
-    case 'textEnd':
-      return after === undefined;
-    case 'lineStart':
-      return before === undefined || before === 10;
-    case 'lineEnd':
-      return after === undefined || after === 10;
-    default: {
-      const border = isWord(before) !== isWord(after);
-      return border === (what === 'wordBorder');
-    }
-  }
-}
-
-function isWord(code: number | undefined): boolean {
-  return code !== undefined && isWordCode(code);
 }
