@@ -1,4 +1,4 @@
-import type { Address, Ends } from './conn.ts';
+import type { Address, Conn, Ends } from './conn.ts';
 
 /**
  * A place that datagrams come to and go from. On a listener each peer has one of its own, whose `remote` it is and which
@@ -7,6 +7,8 @@ import type { Address, Ends } from './conn.ts';
  */
 export interface Datagrams extends Ends {
   readonly kind: 'datagrams';
+  /** The connection that they come and go in, where they are framed in one. */
+  readonly carrier?: Conn;
   /** From now on `each` is given every datagram; those that came before are given first. It returns at once. One receiver. */
   receive(each: (data: Buffer, peer: Address) => void): void;
   /**

@@ -1,12 +1,17 @@
 import { PluginError } from '@sallyport/plugin';
 import type { CallEvent } from '@sallyport/plugin';
 import { describe, expect, test } from 'vitest';
-import type { Conn, PeerTls } from './conn.ts';
+import { formatSocks5Frame } from '../wire/socks5-udp.ts';
+import type { Address, Conn, PeerTls } from './conn.ts';
 import { ProxyError } from './errors.ts';
 import type { Decided, SessionEvent } from './events.ts';
 import { LiveSession } from './live-session.ts';
 import type { SessionSettings } from './live-session.ts';
+import { memoryConnPair } from './memory-conn.fixture.ts';
 import type { PolicyOf } from './policies.ts';
+import type { Chain, Forwarder } from './route.ts';
+import type { TrafficLimits } from './traffic-limits.ts';
+import { createUdpTunnel } from './udp-tunnel.ts';
 import type { Way } from './way.ts';
 
 /** A connection that carries nothing and ends when told to. */
@@ -300,6 +305,139 @@ describe('what a target goes through', () => {
     expect(events).toEqual([]);
   });
 });
+
+describe('what happens beside a dial', () => {
+  test('limits that cannot be had end what was opened, are told once, and are asked for again', async () => {
+    let resets = 0;
+    let asked = 0;
+    const limits = {
+      attach() {
+        if (++asked === 1) return Promise.reject(new ProxyError('couldNotAsk', 'plugin', 'silent'));
+        return Promise.resolve({ detach: () => undefined });
+      },
+    } as unknown as TrafficLimits;
+    const { session, events } = scene(
+      undefined,
+      () => Promise.resolve({ ...upstreamConn(), reset: () => void resets++ }),
+      undefined,
+      { limits, retries: 3 },
+    );
+    await expect(session.open({ host: 'a.test', port: 1 })).rejects.toMatchObject({ code: 'couldNotAsk' });
+    expect(resets).toBe(1);
+    expect(events.filter(({ kind }) => kind === 'dialed')).toMatchObject([{ error: undefined }]);
+    await session.open({ host: 'a.test', port: 1 });
+    await session.open({ host: 'b.test', port: 1 });
+    expect({ asked, resets }).toEqual({ asked: 2, resets: 1 });
+  });
+
+  test('the deadline ends what a chain asks', async () => {
+    const chain: Chain = {
+      name: 'c',
+      route: (_request, _context, decider) =>
+        decider.decide({
+          module: 'hop',
+          about: '',
+          ask: ({ signal }) =>
+            new Promise((_resolve, reject) => {
+              signal!.addEventListener('abort', () => reject(new PluginError('canceled', 'too late')));
+            }),
+          tell: () => ({ outcome: 'yes', answer: '' }),
+        }),
+      close: () => Promise.resolve(),
+    };
+    const { session } = scene(undefined, undefined, undefined, { chain, dialTimeoutMs: 20 });
+    await expect(session.open({ host: 'a.test', port: 1 })).rejects.toMatchObject({ code: 'dialTimeout' });
+  });
+
+  test('a selector that counts by the target is told it', async () => {
+    const hashes: unknown[] = [];
+    const chain: Chain = {
+      name: 'c',
+      route(request) {
+        hashes.push(request.hash);
+        return Promise.resolve({
+          way: { dial: () => Promise.resolve(upstreamConn()) } as unknown as Way,
+          path: [],
+        });
+      },
+      close: () => Promise.resolve(),
+    };
+    for (const more of [{}, { hashBy: 'source' }, { hashBy: 'host' }] as const)
+      await scene(undefined, undefined, undefined, { chain, ...more }).session.open({
+        host: 'A.test',
+        port: 1,
+      });
+    expect(hashes).toEqual([undefined, undefined, 'a.test:1']);
+  });
+
+  test.each([
+    ['a node that cannot be reached has failed', 'dialFailed', 'upstream', 1],
+    ['one of which nobody could be asked has not', 'couldNotAsk', 'plugin', 0],
+  ] as const)('%s', async (_name, code, at, failures) => {
+    let failed = 0;
+    const forwarder: Forwarder = {
+      select: () =>
+        Promise.resolve({
+          ...{ name: 'n', address: { host: '192.0.2.1', port: 1 }, http: undefined, tls: undefined },
+          failed: () => void failed++,
+          succeeded: () => undefined,
+        }),
+      close: () => Promise.resolve(),
+    };
+    const dial = () => Promise.reject(new ProxyError(code, at, 'no'));
+    const { session } = scene(undefined, dial, undefined, { forwarder });
+    await expect(session.forward()).rejects.toMatchObject({ code });
+    expect(failed).toBe(failures);
+  });
+
+  test('datagrams in a connection that counts its bytes are counted once', async () => {
+    const [theirs, ours] = memoryConnPair();
+    const { session } = sessionOf(ours);
+    session.begin(ours);
+    const sent: string[] = [];
+    let answer!: (data: Buffer, peer: Address) => void;
+    const upstream = fakeDatagrams((data) => sent.push(String(data)));
+    upstream.receive = (each) => (answer = each);
+    const peer = { host: '192.0.2.1', port: 53 };
+    const relayed = session.relay(createUdpTunnel(session.end as Conn, 'client'), upstream);
+    const question = formatSocks5Frame({ address: peer, data: Buffer.from('who?') });
+    await theirs.write(question);
+    // The tunnel reads on when it has passed on what came.
+    while (sent.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    answer(Buffer.from('me'), peer);
+    const reply = await theirs.read();
+    await theirs.end();
+    await relayed;
+    expect(sent).toEqual(['who?']);
+    expect(session.traffic).toMatchObject({ received: question.length, sent: reply!.length });
+  });
+});
+
+function sessionOf(end: Conn) {
+  const session = new LiveSession(end, 's1', {
+    ...{ service: 'front', publish: () => undefined, retries: 0, dialTimeoutMs: 1000, idleMs: 0 },
+    direct: {} as Way,
+    serve: () => Promise.resolve(),
+  });
+  return { session };
+}
+
+function fakeDatagrams(send: (data: Uint8Array) => void) {
+  let close!: () => void;
+  const closed = new Promise<void>((resolve) => (close = resolve));
+  return {
+    kind: 'datagrams' as const,
+    local: { host: '', port: 0 },
+    remote: { host: '', port: 0 },
+    closed,
+    close,
+    receive: (_each: (data: Buffer, peer: Address) => void): void => undefined,
+    send(data: Uint8Array) {
+      send(data);
+      return true;
+    },
+  };
+}
 
 function silent(): never {
   throw new PluginError('timeout', 'too slow');

@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { canonicalTarget, formatAddress } from './address.ts';
 import type { Address } from './conn.ts';
@@ -11,8 +12,6 @@ export interface Names {
   readonly resolver?: PolicyOf<'resolver'> | undefined;
   readonly user: string;
   readonly decider: Decider;
-  /** Ends the questions early: the deadline of the connection that they are asked for. */
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -22,8 +21,7 @@ export interface Names {
  * ProxyError `nameNotFound` where the resolver knows none, and `couldNotAsk`; system DNS never stands in for a module.
  */
 export async function resolveName(target: Address, names: Names): Promise<Address> {
-  const { hosts, resolver, user, decider, signal } = names;
-  const early = signal === undefined ? {} : { signal };
+  const { hosts, resolver, user, decider } = names;
   const { host, port } = target;
   // A unix socket has a path, which is no name.
   if (port === 0) return target;
@@ -31,7 +29,6 @@ export async function resolveName(target: Address, names: Names): Promise<Addres
   const tell = (ips: readonly string[]) => ({ outcome: 'yes', answer: ips.join(', ') }) as const;
   if (hosts !== undefined) {
     const ips = await decider.decide({
-      ...early,
       module: 'hosts',
       about: host,
       ask: (call) => hosts.lookup(ask, call),
@@ -41,7 +38,6 @@ export async function resolveName(target: Address, names: Names): Promise<Addres
   }
   if (resolver === undefined || isIP(host) !== 0) return target;
   const ips = await decider.decide({
-    ...early,
     module: 'resolver',
     about: host,
     ask: (call) => resolver.resolve(ask, call),
@@ -58,4 +54,29 @@ export async function resolveName(target: Address, names: Names): Promise<Addres
     );
   }
   return canonicalTarget({ host: ips[0], port });
+}
+
+/**
+ * The first of the addresses that the system knows of a name which may be dialled; an address stays as it is. Rejects with
+ * ProxyError `nameNotFound`, or with what `refuses` says of the first where all are refused.
+ */
+export async function systemAddress(
+  target: Address,
+  refuses: (address: Address) => ProxyError | undefined,
+): Promise<Address> {
+  const { host, port } = target;
+  if (isIP(host) !== 0) return target;
+  const unknown = (cause?: unknown) =>
+    new ProxyError('nameNotFound', 'upstream', `there is no such name: ${host}`, { cause, status: 503 });
+  const found = await lookup(host, { all: true, verbatim: true }).catch((cause: unknown) => {
+    throw unknown(cause);
+  });
+  let refusal: ProxyError | undefined;
+  for (const { address } of found) {
+    const to = canonicalTarget({ host: address, port });
+    const refused = refuses(to);
+    if (refused === undefined) return to;
+    refusal ??= refused;
+  }
+  throw refusal ?? unknown();
 }

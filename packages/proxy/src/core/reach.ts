@@ -25,7 +25,13 @@ export function packets({ way, path }: Route, to: Address | undefined, context: 
   return way.packets(to, context);
 }
 
-/** One deadline over everything that it takes to reach a target. */
+/** The longest that Node's timers wait; what is longer would be over at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/**
+ * One deadline over everything that it takes to reach a target. Rejects with what `run` rejects with, or with ProxyError
+ * `dialTimeout` when `ms` have passed; the signal's reason is then `deadline`, and `left` when the client has gone.
+ */
 export async function withDeadline<T>(
   gone: AbortSignal,
   ms: number,
@@ -36,10 +42,13 @@ export async function withDeadline<T>(
   let late = false;
   const leave = () => ended.abort('left');
   gone.addEventListener('abort', leave, { once: true });
-  const timer = setTimeout(() => {
-    late = true;
-    ended.abort('deadline');
-  }, ms);
+  const timer = setTimeout(
+    () => {
+      late = true;
+      ended.abort('deadline');
+    },
+    Math.min(ms, maxTimerMs),
+  );
   try {
     return await run(ended.signal);
   } catch (error) {

@@ -206,6 +206,98 @@ describe('who may connect', () => {
   });
 });
 
+describe('a connection that is not served yet', () => {
+  test('is told to be over once, where the client goes while somebody is asked about it', async () => {
+    for (const answer of [true, false]) {
+      let asked!: () => void;
+      let decide!: (yes: boolean) => void;
+      const isAsked = new Promise<void>((resolve) => (asked = resolve));
+      let served = 0;
+      const { connect, events, closedOnce, service } = await start(
+        async (conn) => {
+          served++;
+          await conn.end();
+        },
+        {
+          admission: {
+            admit() {
+              asked();
+              return new Promise((resolve) => (decide = resolve));
+            },
+          },
+        },
+      );
+      const told = closedOnce();
+      const socket = await connect();
+      await isAsked;
+      socket.resetAndDestroy();
+      await told;
+      decide(answer);
+      await service.close();
+      expect(served).toBe(0);
+      expect(events.map(({ kind }) => kind).filter((kind) => kind !== 'decided')).toEqual([
+        'opened',
+        'closed',
+      ]);
+    }
+  });
+
+  test('is waited for by a service that stops', async () => {
+    let asked!: () => void;
+    let decide!: (yes: boolean) => void;
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const { connect, service } = await start(
+      async (conn) => {
+        await conn.write(Buffer.from('served'));
+        await conn.end();
+      },
+      {
+        admission: {
+          admit() {
+            asked();
+            return new Promise((resolve) => (decide = resolve));
+          },
+        },
+      },
+    );
+    const socket = await connect();
+    await isAsked;
+    let stopped = false;
+    const stopping = service.stop().then(() => (stopped = true));
+    // Whatever `stop` would need to come to its end, it has had.
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(stopped).toBe(false);
+    decide(true);
+    await once(socket, 'end');
+    socket.end();
+    await stopping;
+  });
+
+  test('ends with the service, while a layer shakes hands', async () => {
+    let arrived!: () => void;
+    const hasArrived = new Promise<void>((resolve) => (arrived = resolve));
+    const { connect, service, events } = await start(() => Promise.reject(new Error('not served')), {
+      layers: (under) => ({
+        ...under,
+        listen: (at, _accept, problem) =>
+          under.listen!(
+            at,
+            () => {
+              arrived();
+            },
+            problem,
+          ),
+      }),
+    });
+    const socket = await connect();
+    await hasArrived;
+    const over = new Promise((resolve) => socket.once('close', resolve));
+    await service.close();
+    await over;
+    expect(events.map(({ kind }) => kind)).toEqual(['opened', 'closed']);
+  });
+});
+
 describe('a service that would connect to itself', () => {
   test('is cut after a few rounds', async () => {
     const loops = createLoopGuard();

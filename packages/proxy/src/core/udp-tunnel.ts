@@ -43,6 +43,7 @@ export function createUdpTunnel(conn: Conn, side: 'client' | 'upstream'): Datagr
   };
   return {
     kind: 'datagrams',
+    carrier: conn,
     local: conn.local,
     remote: conn.remote,
     closed,
