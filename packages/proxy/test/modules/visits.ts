@@ -25,6 +25,8 @@ export interface Wish {
   readonly path?: string;
   /** Sent to the origin; with one the method is POST. */
   readonly body?: string;
+  /** SOCKS is given the host as a name, even where it is an address. */
+  readonly asName?: boolean;
   /** The listener speaks TLS. */
   readonly tls?: tls.ConnectionOptions | undefined;
   /** Further lines of a request's head. */
@@ -227,7 +229,10 @@ function outcomeOf(status: number | undefined): string {
 }
 
 /** RFC 1928 and 1929. */
-async function socks5(line: Line, { target, credentials }: Wish): Promise<string | undefined> {
+async function socks5(
+  line: Line,
+  { target, credentials, asName = false }: Wish,
+): Promise<string | undefined> {
   const { socket } = line;
   socket.write(Buffer.from([5, 1, credentials === undefined ? 0 : 2]));
   const chosen = await line.exactly(2);
@@ -243,7 +248,7 @@ async function socks5(line: Line, { target, credentials }: Wish): Promise<string
   }
   const [host, port] = splitTarget(target);
   const at = Number(port);
-  const version = net.isIP(host);
+  const version = asName ? 0 : net.isIP(host);
   const address =
     version === 4
       ? Buffer.from([1, ...host.split('.').map(Number)])
@@ -258,10 +263,13 @@ async function socks5(line: Line, { target, credentials }: Wish): Promise<string
 }
 
 /** SOCKS4, or 4a for a name. The user id is what stands before the colon of the credentials. */
-async function socks4(line: Line, { target, credentials = '' }: Wish): Promise<string | undefined> {
+async function socks4(
+  line: Line,
+  { target, credentials = '', asName = false }: Wish,
+): Promise<string | undefined> {
   const [host, port] = splitTarget(target);
   const at = Number(port);
-  const isAddress = net.isIPv4(host);
+  const isAddress = !asName && net.isIPv4(host);
   const ip = isAddress ? host.split('.').map(Number) : [0, 0, 0, 1];
   const user = credentials.split(':')[0]!;
   const name = isAddress ? '' : `${host}\0`;
