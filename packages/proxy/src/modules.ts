@@ -1,6 +1,9 @@
 import type { Protocol } from './core/protocol.ts';
 import type { Transport } from './core/way.ts';
+import { auto } from './protocols/auto/index.ts';
+import { forward, tcpForward, udpForward } from './protocols/forward/index.ts';
 import { http } from './protocols/http/index.ts';
+import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
 import { tcp } from './transports/tcp/index.ts';
@@ -20,7 +23,7 @@ const stacks = {
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
 
 /** What bytes ask for: both ends of each. */
-const protocols: readonly Protocol[] = [http, socks5, socks4];
+const protocols: readonly Protocol[] = [auto, http, socks5, socks4, sni, tcpForward, udpForward, forward];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */
 export const modules = { stacks, protocols } as const;
