@@ -14,7 +14,7 @@ type Before = 'start' | 'line' | 'word' | 'other';
 /** Where a search is between two characters. What comes of it with the next one is worked out once and kept. */
 interface State {
   readonly before: Before;
-  /** The steps that are reached, in ascending order. */
+  /** The steps that are reached. */
   readonly steps: readonly number[];
   /** By the class of the next character. True and false: that is the answer, whatever follows. */
   readonly next: (State | boolean | undefined)[];
@@ -22,6 +22,9 @@ interface State {
 
 /** Numbers that the states of one pattern may hold together, some hundred kilobytes. With more all are worked out anew. */
 const maxKept = 50_000;
+
+/** States that one text may add. One that goes on leading to new ones is searched without them, which is then quicker. */
+const maxAdded = 500;
 
 /** Characters beyond ASCII whose class is remembered. */
 const maxRemembered = 4096;
@@ -38,11 +41,13 @@ export function createSearch(steps: readonly Step[], anchored: boolean): (text: 
   let round = 0;
   let states = new Map<string, State>();
   let kept = 0;
+  let added = 0;
 
   const stateOf = (before: Before, reached: readonly number[]): State => {
     const key = `${before} ${reached.join(' ')}`;
     const known = states.get(key);
     if (known !== undefined) return known;
+    added++;
     kept += reached.length + 16;
     if (kept > maxKept) {
       states = new Map();
@@ -72,6 +77,7 @@ export function createSearch(steps: readonly Step[], anchored: boolean): (text: 
     // A match may begin at any place.
     if (!anchored) reached.push(0);
     else if (reached.length === 0) return false;
+    if (added >= maxAdded) return { before: beforeOf(code), steps: reached, next: [] };
     return stateOf(
       beforeOf(code),
       reached.sort((a, b) => a - b),
@@ -79,6 +85,7 @@ export function createSearch(steps: readonly Step[], anchored: boolean): (text: 
   };
 
   return (text) => {
+    added = 0;
     let state = stateOf('start', [0]);
     for (let at = 0; ;) {
       const code = text.codePointAt(at);
@@ -99,7 +106,13 @@ function createClasses(steps: readonly Step[]): { of(code: number): number } {
   const further = new Map<number, number>();
   const classify = (code: number): number => {
     // What assertions look at is told apart, too.
-    const key = beforeOf(code) + sets.map((accepts) => (accepts(code) ? '1' : '0')).join('');
+    let key: string = beforeOf(code);
+    for (let from = 0; from < sets.length; from += 32) {
+      let bits = 0;
+      const end = Math.min(from + 32, sets.length);
+      for (let at = from; at < end; at++) bits = (bits << 1) | (sets[at]!(code) ? 1 : 0);
+      key += ` ${String(bits)}`;
+    }
     const number = numbers.get(key) ?? numbers.size + 1;
     numbers.set(key, number);
     return number;
