@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -75,6 +76,12 @@ test('what cannot be opened is an error when asked to, and otherwise tried again
     expect.stringMatching(/^recorder r cannot be written, and is tried again: EISDIR/),
     'recorder r can be written again',
   ]);
+});
+
+test('a pipe that nobody reads holds up nothing', async () => {
+  const { path, sink } = scene();
+  execFileSync('mkfifo', [path]);
+  await expect(sink.open()).rejects.toThrow(/ENXIO/);
 });
 
 test('what cannot be written by the deadline is counted', async () => {

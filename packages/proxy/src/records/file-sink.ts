@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { ProxyError } from '../core/errors.ts';
@@ -34,6 +35,9 @@ export interface FileSink extends RecordSink {
 /** As much as is written at once. */
 const maxWriteBytes = 1024 * 1024;
 
+/** Appends, and does not wait for whoever may read a named pipe: that is an error, and tried again. */
+const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+
 /** Only the proxy's own user may read what is recorded. */
 const mode = 0o600;
 
@@ -63,7 +67,7 @@ export function createFileSink({
   let closed: Promise<void> | undefined;
 
   const opened = async (): Promise<FileHandle> => {
-    opening ??= open(path, 'a', mode).then((found) => {
+    opening ??= open(path, flags, mode).then((found) => {
       // It may be that nobody waits any more.
       if (abandoned) void found.close().catch(() => undefined);
       return (file = found);

@@ -1,5 +1,5 @@
 /** What stands in place of a credential, as in the log. */
-export const censored = '***';
+const censored = '***';
 
 /** Headers whose value is a credential, in small letters. */
 const secretHeaders: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization']);
