@@ -12,15 +12,15 @@ import { serveTlsByName } from './tls-by-name.ts';
 
 /**
  * How long a beginning that may still become something may take to become it. Something begun comes in one piece nearly
- * always; three seconds outlast the first two repetitions of a packet that was lost.
+ * always; fifteen seconds are GOST's for the whole of a request's head.
  */
-export const defaultSniffMs = 3000;
+const defaultSniffMs = 15_000;
 
 /** How a tunnel is looked into. */
 export interface RelaySniffedOptions {
   /** Where the tunnel leads; dialled again where the target closed between two requests. */
   readonly target: Address;
-  /** In milliseconds; 0 or absent: {@link defaultSniffMs}. */
+  /** In milliseconds; 0 or absent: 15 s. */
   readonly timeoutMs?: number | undefined;
   /** As in {@link Session.relay}. */
   readonly idleMs?: number | undefined;
@@ -50,7 +50,7 @@ export async function relaySniffed(
       to.stirred().then(() => 'upstream' as const),
     ]);
     if (speaker === 'upstream') return await raw();
-    switch (await sniffFirstBytes(from, sniffMs)) {
+    switch (await sniffFirstBytes(from, sniffMs, sniffMs)) {
       case 'http':
         await serveHttp(from, to, session, { target, idleMs });
         return undefined;
@@ -61,6 +61,10 @@ export async function relaySniffed(
           return to.settle();
         });
         return undefined;
+      case 'unfinished': {
+        const message = `what the client began in its tunnel was not whole within ${String(sniffMs / 1000)} s`;
+        throw new ProxyError('handshakeTimeout', 'client', message);
+      }
       default:
         return await raw();
     }

@@ -115,9 +115,29 @@ describe('first bytes', () => {
     expect(await sniffFirstBytes(silent.peeked, 1000)).toBe('ended');
     const begun = scene();
     await begun.peer.write(Buffer.from('GE'));
-    expect(await sniffFirstBytes(begun.peeked, 5)).toBe('unknown');
+    expect(await sniffFirstBytes(begun.peeked, 1000, 5)).toBe('unfinished');
     await begun.peer.end();
     expect(await readAll(begun.peeked)).toBe('GE');
+  });
+
+  test.each([
+    ['\r\nGET / HTTP/1.1\r\n', 'http'],
+    ['FROB /x HTTP/1.1\r\n', 'http'],
+    ['-X / HTTP/1.1\r\n', 'http'],
+    ['SSH-2 / HTTP/1.1\r\n', 'http'],
+    ['EHLO x\r\n', 'unknown'],
+    ['a1 LOGIN u p\n', 'unknown'],
+    ['*1\r\n$4\r\nPING\r\n', 'redis'],
+    ['SSH-2.0-x y\r\n', 'ssh'],
+    ['\x00\x01', 'unknown'],
+    ['EHLO', 'unfinished'],
+    ['SSH-2.0', 'unfinished'],
+    ['\r\n', 'unfinished'],
+    ['\x16\x03', 'unfinished'],
+  ])('%j is %s', async (text, first) => {
+    const { peer, peeked } = scene();
+    await peer.write(Buffer.from(text, 'latin1'));
+    expect(await sniffFirstBytes(peeked, 1000, 5)).toBe(first);
   });
 
   test('a ClientHello that stops, or is none, is an error, and garbage never anything else', async () => {

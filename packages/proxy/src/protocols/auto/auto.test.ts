@@ -83,3 +83,12 @@ test('TLS goes unread where its SNI says; where an auther is asked it must let i
   expect((await closed.proxy.event('closed')).error).toMatchObject({ code: 'wrongCredentials' });
   expect(origin.peers).toHaveLength(1);
 });
+
+test('a service that is being stopped does not wait for those who have said nothing', async () => {
+  const { client, proxy } = await scene();
+  await proxy.event('opened');
+  const stopped = proxy.service.stop();
+  await client.all();
+  await stopped;
+  expect((await proxy.event('closed')).error).toMatchObject({ code: 'clientClosed' });
+});

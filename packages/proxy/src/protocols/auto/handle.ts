@@ -2,7 +2,7 @@ import type { End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
-import { sniffFirstBytes } from '../../core/sniffing/first-bytes.ts';
+import { awaitFirstBytes } from '../../core/sniffing/first-bytes.ts';
 import { PeekedConn } from '../../core/sniffing/peeked-conn.ts';
 import { serveTlsByName } from '../../core/sniffing/tls-by-name.ts';
 import { defaultReadTimeoutMs } from './options.ts';
@@ -17,7 +17,7 @@ export async function handleAuto(client: End, session: Session, options: Handler
   const { sniffingTimeoutMs, readTimeoutMs, idleTimeoutMs } = options.metadata as HandlerMetadata;
   const timeoutMs = sniffingTimeoutMs || readTimeoutMs || defaultReadTimeoutMs;
   const peeked = new PeekedConn(client);
-  const first = await sniffFirstBytes(peeked, timeoutMs);
+  const first = await awaitFirstBytes(peeked, session, timeoutMs);
   switch (first) {
     case 'socks4':
     case 'socks5':
@@ -34,10 +34,11 @@ export async function handleAuto(client: End, session: Session, options: Handler
       await client.end();
       return;
     case 'silent':
+    case 'unfinished':
       throw new ProxyError(
         'handshakeTimeout',
         'client',
-        `the client said nothing for ${String(timeoutMs / 1000)} s`,
+        `the client said nothing whole for ${String(timeoutMs / 1000)} s`,
       );
     default: {
       const shown = await beginning(peeked);

@@ -5,13 +5,13 @@ import { ProxyError } from '../../core/errors.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Forwarded, Seen, Target } from '../../core/route.ts';
 import type { Session } from '../../core/session.ts';
-import { sniffFirstBytes } from '../../core/sniffing/first-bytes.ts';
+import { awaitFirstBytes, sniffFirstBytes } from '../../core/sniffing/first-bytes.ts';
 import type { FirstBytes } from '../../core/sniffing/first-bytes.ts';
 import { PeekedConn } from '../../core/sniffing/peeked-conn.ts';
 import { serveTlsByName } from '../../core/sniffing/tls-by-name.ts';
 import { defaultSniffMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
-import { serveForwardedHttp } from './serve-http.ts';
+import { serveForwardedHttp, whereItCame } from './serve-http.ts';
 
 /** How long a client whose node is only known by what it says may take to say it. */
 const patienceMs = 60_000;
@@ -30,7 +30,12 @@ export async function handleForward(client: End, session: Session, options: Hand
     return relayTo(client, session, metadata, () => session.forward());
   }
   const peeked = new PeekedConn(client);
-  const first = await sniffFirstBytes(peeked, metadata.sniffingTimeoutMs || defaultSniffMs);
+  const first = await awaitFirstBytes(
+    peeked,
+    session,
+    metadata.sniffingTimeoutMs || defaultSniffMs,
+    beginningMs,
+  );
   if (first === 'silent') return serveSilent(peeked, session, metadata);
   return serveKnown(first, peeked, session, metadata);
 }
@@ -62,6 +67,10 @@ async function serveKnown(
     case 'ended':
       await peeked.end();
       return;
+    case 'unfinished': {
+      const message = `what the client began was not whole within ${String(beginningMs / 1000)} s`;
+      throw new ProxyError('handshakeTimeout', 'client', message);
+    }
     default:
       return relayTo(peeked.settle(), session, metadata, () => session.forward());
   }
@@ -80,7 +89,7 @@ async function serveSilent(peeked: PeekedConn, session: Session, metadata: Handl
     if (ProxyError.from(error).code !== 'noRoute') throw error;
   }
   if (forwarded === undefined) {
-    const first = await sniffFirstBytes(peeked, metadata.idleTimeoutMs || patienceMs);
+    const first = await awaitFirstBytes(peeked, session, metadata.idleTimeoutMs || patienceMs, beginningMs);
     if (first !== 'silent') return serveKnown(first, peeked, session, metadata);
     throw new ProxyError('handshakeTimeout', 'client', 'the client did not say what it wants');
   }
@@ -93,12 +102,12 @@ async function serveSilent(peeked: PeekedConn, session: Session, metadata: Handl
   if (speaker === 'client') {
     let first: FirstBytes;
     try {
-      first = await sniffFirstBytes(peeked, beginningMs);
+      first = await sniffFirstBytes(peeked, 0, beginningMs);
     } catch (error) {
       upstream.reset();
       throw error;
     }
-    if (first === 'http' || first === 'tls') {
+    if (first === 'http' || first === 'tls' || first === 'unfinished') {
       upstream.reset();
       return serveKnown(first, peeked, session, metadata);
     }
@@ -134,11 +143,6 @@ async function relayTo(
     ...(node !== undefined && { details: { node: node.name } }),
   });
   if (error !== undefined) throw error;
-}
-
-/** The address that the client connected to. */
-export function whereItCame({ local }: Conn) {
-  return local.port === 0 ? undefined : local;
 }
 
 function connOf(end: End): Conn {

@@ -1,15 +1,18 @@
-import type { Handler, Protocol } from '../../core/protocol.ts';
+import type { Connector, Handler, Protocol } from '../../core/protocol.ts';
 import { handleForward } from './handle.ts';
 import { handlerFields } from './options.ts';
 
 /** As in GOST one handler has three names; whether it carries connections or datagrams is for the listener to say. */
 const handler: Handler = { metadata: handlerFields, serves: 'both', forwards: true, handle: handleForward };
 
+/** As in GOST a node that is spoken to in no protocol is its own target: what is asked of it is not said to anybody. */
+const connector: Connector = { metadata: {}, connect: (node) => Promise.resolve(node) };
+
 /** Port forwarding to the nodes of a service's `forwarder`. */
-export const tcpForward: Protocol = { type: 'tcp', handler };
+export const tcpForward: Protocol = { type: 'tcp', handler, connector };
 
 /** The same, under the name that goes with datagrams. */
 export const udpForward: Protocol = { type: 'udp', handler };
 
 /** The same, under the name that goes with both. */
-export const forward: Protocol = { type: 'forward', handler };
+export const forward: Protocol = { type: 'forward', handler, connector };

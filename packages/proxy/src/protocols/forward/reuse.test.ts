@@ -12,7 +12,8 @@ afterEach(() => cleanup.run());
 
 /** A session that asks, before it dials, whether a connection to the chosen node is open already. */
 function asking(session: Session, nodes: Forwarder): Session {
-  const forwarded = async (facts: { reuse?: (node: Target) => End | undefined }): Promise<Forwarded> => {
+  type Facts = Parameters<Session['forward']>[0] & { readonly reuse?: (node: Target) => End | undefined };
+  const forwarded = async (facts: Facts): Promise<Forwarded> => {
     const node = await nodes.select(undefined as never, undefined as never, session);
     const end = facts.reuse?.(node);
     return end === undefined ? session.forward(facts) : { end, node };

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { headerValue } from '@sallyport/plugin/wire';
 import { formatAddress } from '../../core/address.ts';
-import type { Conn, End } from '../../core/conn.ts';
+import type { Address, Conn, End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { requestAuthority } from '../../core/http/authority.ts';
 import { parseBasic } from '../../core/http/credentials.ts';
@@ -36,7 +36,7 @@ function serveOne(
 ): Promise<boolean> {
   const { target, host, isForProxy, seen } = requestAuthority(request.head);
   // Without a name all that is known of its wish is where it came.
-  const asked = target ?? (client.local.port === 0 ? undefined : client.local);
+  const asked = target ?? whereItCame(client);
   request.target = target;
   return exchange({
     client,
@@ -66,7 +66,7 @@ function serveOne(
 /** The node for one request, and a connection to it: the kept one, where it leads to the same node. */
 async function chooseNode(
   session: Session,
-  facts: RequestFacts & { readonly target?: Opened['conn']['remote'] },
+  facts: RequestFacts & { readonly target?: Address },
   kept: Opened | undefined,
 ): Promise<Opened> {
   const reuse = (node: Target): End | undefined => {
@@ -108,4 +108,9 @@ function authenticate({ head }: HttpRequest, { http }: Target): void {
 function sameText(a: string, b: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   return timingSafeEqual(digest(a), digest(b));
+}
+
+/** The address that the client connected to; undefined where it is a path. */
+export function whereItCame({ local }: Conn): Address | undefined {
+  return local.port === 0 ? undefined : local;
 }

@@ -13,11 +13,7 @@ const fieldValue: Reader<string> = (value, path, reading) => {
 };
 
 /** Header fields as a file may give them. */
-export const headerFields: Reader<readonly (readonly [name: string, value: string])[]> = (
-  value,
-  path,
-  reading,
-) => {
+const headerFields: Reader<readonly (readonly [name: string, value: string])[]> = (value, path, reading) => {
   const found = texts()(value, path, reading);
   for (const [name, written] of found ?? []) {
     if (/^[\w!#$%&'*+.^`|~-]+$/.test(name) && !/[^\t\x20-\x7e\x80-\xff]/.test(written)) continue;

@@ -6,7 +6,7 @@ import { exchange } from '../../core/http/exchange.ts';
 import { serveRequests } from '../../core/http/serve-requests.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
-import { sniffFirstBytes } from '../../core/sniffing/first-bytes.ts';
+import { awaitFirstBytes } from '../../core/sniffing/first-bytes.ts';
 import { PeekedConn } from '../../core/sniffing/peeked-conn.ts';
 import { serveTlsByName } from '../../core/sniffing/tls-by-name.ts';
 import { defaultReadTimeoutMs } from './options.ts';
@@ -21,7 +21,7 @@ export async function handleSni(client: End, session: Session, options: HandlerO
   const metadata = options.metadata as HandlerMetadata;
   const timeoutMs = metadata.sniffingTimeoutMs || metadata.readTimeoutMs || defaultReadTimeoutMs;
   const peeked = new PeekedConn(client);
-  const first = await sniffFirstBytes(peeked, timeoutMs);
+  const first = await awaitFirstBytes(peeked, session, timeoutMs);
   switch (first) {
     case 'tls':
       await authenticate(session);
@@ -35,10 +35,11 @@ export async function handleSni(client: End, session: Session, options: HandlerO
       await client.end();
       return;
     case 'silent':
+    case 'unfinished':
       throw new ProxyError(
         'handshakeTimeout',
         'client',
-        `the client said nothing for ${String(timeoutMs / 1000)} s`,
+        `the client said nothing whole for ${String(timeoutMs / 1000)} s`,
       );
     default:
       throw new ProxyError('malformedRequest', 'client', `what came is neither TLS nor HTTP (${first})`);

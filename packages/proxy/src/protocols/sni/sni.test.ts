@@ -115,7 +115,7 @@ describe('TLS', () => {
 test.each([
   ['SSH-2.0-x\r\n', 'malformedRequest'],
   ['\x05\x01\x00', 'malformedRequest'],
-  ['GE', 'malformedRequest'],
+  ['GE', 'handshakeTimeout'],
 ])('%j is refused', async (bytes, code) => {
   const { client, proxy } = await scene({ metadata: { sniffingTimeoutMs: 30 } });
   client.say(bytes);
