@@ -43,14 +43,19 @@ export function createLoopGuard(): LoopGuard {
       return {
         ...way,
         async dial(to, context) {
-          if (!ports.has(to.port)) return way.dial(to, context);
+          // A unix socket has no port, and nobody at its other end a name.
+          if (to.port === 0 || !ports.has(to.port)) return way.dial(to, context);
           dialing++;
           try {
             const conn = await way.dial(to, context);
             const { session = '', service = '' } = context;
             const key = formatAddress(conn.local);
-            ours.set(key, visits.get(session) ?? [service]);
-            void conn.closed.then(() => ours.delete(key));
+            const came = [...(visits.get(session) ?? [service])];
+            ours.set(key, came);
+            void conn.closed.then(() => {
+              // The system gives the same port out again, to another target even at the same time.
+              if (ours.get(key) === came) ours.delete(key);
+            });
             return conn;
           } finally {
             dialing--;
@@ -59,8 +64,12 @@ export function createLoopGuard(): LoopGuard {
       };
     },
     listens(port) {
+      if (port === 0) return () => undefined;
       ports.set(port, (ports.get(port) ?? 0) + 1);
+      let isLeft = false;
       return () => {
+        if (isLeft) return;
+        isLeft = true;
         const left = (ports.get(port) ?? 1) - 1;
         if (left > 0) ports.set(port, left);
         else ports.delete(port);
@@ -70,6 +79,8 @@ export function createLoopGuard(): LoopGuard {
       return dialing > 0 || ours.size > 0;
     },
     async check(end, { id, service }) {
+      // Datagrams have ports of their own, which say nothing of connections.
+      if (end.kind !== 'stream') return;
       const key = formatAddress(end.remote);
       for (let turn = 0; turn < maxTurns && dialing > 0 && !ours.has(key); turn++) {
         await new Promise((resolve) => {
