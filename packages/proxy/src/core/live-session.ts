@@ -209,7 +209,9 @@ export class LiveSession implements Session {
       const free = withoutRules(context);
       try {
         const to = await this.#resolve(address, free);
-        const route = await this.#route({ ...request, target: to, host: address }, free);
+        // What was seen of the request has chosen the node; the way to it is chosen by the node's address.
+        const along = { network, target: to, host: address, ...this.#who({}) };
+        const route = await this.#route(along, free);
         attempt.along([...route.path, node.name]);
         if (network === 'udp') {
           const end = await packets(route, to, free);

@@ -201,8 +201,9 @@ function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
   const tree = parseTree(source, report, {});
   // What a newer GOST knows of a node and we do not is nothing to fail for; what is wrong is.
   const config = tree && nodeReader(tree, '', { report, lenient: true });
-  if (config === undefined || report.errors.length > 0) {
-    const why = formatFindings(report.errors, report.more).join('; ');
+  const unknown = config === undefined ? [] : unknownNames(config, world);
+  if (config === undefined || report.errors.length > 0 || unknown.length > 0) {
+    const why = [...formatFindings(report.errors, report.more), ...unknown].join('; ');
     return Promise.reject(
       new ProxyError('noRoute', 'plugin', `the node ${json.addr} of the plugin cannot be used: ${why}`, {
         status: 503,
@@ -212,4 +213,15 @@ function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
   const spec = nodeOf(config, world, config.name ?? 'node', ruleTests(world.policies));
   const server = `${formatAddress(config.addr)} ${config.connector?.type ?? 'http'} ${config.dialer?.type ?? 'tcp'}`;
   return Promise.resolve({ spec, server });
+}
+
+/** The names of a plugin's node that nothing here has: a rule that is not there would be no rule. */
+function unknownNames({ bypass, bypasses, hosts, resolver }: NodeConfig, { policies }: NodeWorld): string[] {
+  const missing = (kind: 'bypass' | 'hosts' | 'resolver', names: readonly string[]) =>
+    policies.unknown(kind, names).map((name) => `${kind} \`${name}\` is not defined here`);
+  return [
+    ...missing('bypass', namesOf(bypass, bypasses)),
+    ...missing('hosts', namesOf(hosts, undefined)),
+    ...missing('resolver', namesOf(resolver, undefined)),
+  ];
 }

@@ -35,6 +35,8 @@ export interface Policies {
   refusesAddress(
     names: readonly string[],
   ): ((address: Address, network: string) => string | undefined) | undefined;
+  /** Those of the names that no module of this kind has. */
+  unknown(kind: Grouped, names: readonly string[]): readonly string[];
   connLimiter(name: string | undefined): ConnLimiter | undefined;
   rateLimiter(name: string | undefined): RateLimiter | undefined;
   /** By name; the next configuration goes on with their counts. */
@@ -144,6 +146,7 @@ export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies
       const contract = contractByKind[kind] as unknown as Contract;
       return combine(contract, found as unknown as Member<Contract['methods']>[]) as never;
     },
+    unknown: (kind, names) => names.filter((name) => !members.has(`${kind} ${name}`)),
     refusesAddress(names) {
       const lists = names.flatMap((name) => {
         const list = bypasses.get(name);
