@@ -92,8 +92,10 @@ export async function startHandler(
   };
 }
 
+export type { Peer };
+
 /** A peer that says exactly the bytes that it is told to say, and shows what it gets. */
-export class Peer {
+class Peer {
   readonly socket: Socket;
   #text = '';
   #ended = false;

@@ -11,6 +11,8 @@ export interface HttpRequest {
   readonly progress: Progress;
   /** Where it wants to go, once that is known; for whoever is told of it. */
   target?: Address | undefined;
+  /** The forwarder's node that it was sent to, for whoever is told of it. */
+  node?: string;
   /** Bytes that follow it are no further request, as after a CONNECT. */
   isTunnel?: boolean;
 }

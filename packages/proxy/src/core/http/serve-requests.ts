@@ -157,7 +157,12 @@ class Connection {
       status,
       ms: performance.now() - started,
       error,
-      ...(request !== undefined && { details: { http: recordOf(request, this.#server.scheme ?? 'http') } }),
+      ...(request !== undefined && {
+        details: {
+          http: recordOf(request, this.#server.scheme ?? 'http'),
+          ...(request.node !== undefined && { node: request.node }),
+        },
+      }),
     });
   }
 }

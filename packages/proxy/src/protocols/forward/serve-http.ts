@@ -49,6 +49,7 @@ function serveOne(
     idleMs: idleTimeoutMs,
     reach: () => origins.use((kept) => chooseNode(session, { seen, ...(asked && { target: asked }) }, kept)),
     outgoing: ({ node }: Origin): Outgoing => {
+      if (node !== undefined) request.node = node.name;
       const plain: Outgoing = {
         target: request.head.target,
         host,

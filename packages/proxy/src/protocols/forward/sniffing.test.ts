@@ -48,6 +48,7 @@ describe('HTTP', () => {
     expect(await client.head()).toMatch(/^HTTP\/1\.1 503 /);
     const served = proxy.events.filter((event) => event.kind === 'served');
     expect(served[0]!.details).toMatchObject({
+      node: 'a',
       http: {
         host: 'x.a.test:80',
         method: 'GET',
