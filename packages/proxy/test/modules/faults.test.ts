@@ -12,7 +12,7 @@ import { faultKinds, faultModules, faultsPage, faultWays } from './faults-table.
 import type { FaultKind, FaultModule, FaultResult, FaultWay } from './faults-table.ts';
 import { openGate } from './gate.ts';
 import type { Gate } from './gate.ts';
-import { answers, credentials, forwards } from './modules-config.ts';
+import { answers, credentials } from './modules-config.ts';
 import { blockOf, startPlugins } from './plugins.ts';
 import type { Plugins } from './plugins.ts';
 import { handlerOf, visit } from './visits.ts';
@@ -62,8 +62,7 @@ let log: readonly string[] = [];
 let originPort = 0;
 const closing: (() => unknown)[] = [];
 
-const waysOf = ({ seen }: FaultModule) =>
-  faultWays.filter((way) => seen[way] !== undefined && (way !== 'tcp' || forwards));
+const waysOf = ({ seen }: FaultModule) => faultWays.filter((way) => seen[way] !== undefined);
 const idOf = (module: FaultModule, transport: PluginTransport, { id }: Condition) =>
   `${module.name.replaceAll(' ', '_')}-${transport}-${id}`;
 

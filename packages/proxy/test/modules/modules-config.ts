@@ -2,7 +2,6 @@
 import type { PluginTransport } from '@sallyport/plugin';
 import type { ProxyConfig } from '../../../../interop/gost/programs.ts';
 import type { LinkFiles } from '../../../../interop/common/links.ts';
-import { modules } from '../../src/modules.ts';
 import type { Answers, Plugins } from './plugins.ts';
 
 /** Where the modules stand: in the file, or in a plugin over this transport. */
@@ -68,12 +67,7 @@ export interface Surroundings {
 }
 
 type HandlerName = 'http' | 'socks5' | 'socks4' | 'tcp';
-export const forwards = modules.protocols.some(
-  ({ type, aliases = [] }) => type === 'tcp' || aliases.includes('tcp'),
-);
-const handlers: readonly HandlerName[] = forwards
-  ? ['http', 'socks5', 'socks4', 'tcp']
-  : ['http', 'socks5', 'socks4'];
+const handlers: readonly HandlerName[] = ['http', 'socks5', 'socks4', 'tcp'];
 
 /** Names services `MODULE-HANDLER`. */
 export function configOf(around: Surroundings): ProxyConfig {

@@ -13,7 +13,7 @@ import { startNode, startOrigin } from '../../../../interop/gost/traffic.ts';
 import type { Origin } from '../../../../interop/gost/traffic.ts';
 import dnsPacket from 'dns-packet';
 import { bindUdp, zone } from '../../src/policies/resolver/dns-server.fixture.ts';
-import { answers, configOf, credentials, forwards, rate, user } from './modules-config.ts';
+import { answers, configOf, credentials, rate, user } from './modules-config.ts';
 import type { Variant } from './modules-config.ts';
 import { startPlugins } from './plugins.ts';
 import type { Asked, Plugins } from './plugins.ts';
@@ -21,7 +21,7 @@ import { connect, handlerOf, seenBy, visit } from './visits.ts';
 import type { Visit, Way, Wish } from './visits.ts';
 
 const proxied: readonly Way[] = ['CONNECT', 'GET', 'socks5', 'socks4'];
-const everyWay: readonly Way[] = forwards ? [...proxied, 'tcp'] : proxied;
+const everyWay: readonly Way[] = [...proxied, 'tcp'];
 
 /** What a user is told where something is refused, by way. */
 const refusals = {
@@ -88,12 +88,12 @@ const selected = ({ target, user, client }: Facts, to = target): Asked => [
   'hop.select',
   { network: 'tcp', target: to, host: target, path: '', user, client },
 ];
-const limited = ({ target, user, client, service, way }: Facts): Asked[] => {
+const limited = ({ target, user, client, service }: Facts): Asked[] => {
   const base = { service, network: 'tcp', target: '', user: '', client: '' };
   return [
     ['limiter.limit', { ...base, scope: 'service' }],
     ['limiter.limit', { ...base, scope: 'conn', client }],
-    ['limiter.limit', { ...base, scope: 'client', target: way === 'tcp' ? '' : target, user, client }],
+    ['limiter.limit', { ...base, scope: 'client', target, user, client }],
   ];
 };
 
@@ -381,12 +381,10 @@ describe.each(variants)('%s', (variant) => {
 
   describe.skipIf(variant !== 'built-in')('limiters of connections and requests', () => {
     test.each(proxied)('climiter: the connection that is one too many hears nothing: %s', async (way) => {
-      const { visited } = await go(way, 'connections', {
-        opened: async () => {
-          if (way === 'GET') return;
-          const second = await go(way, 'connections');
-          expect(second.visited.outcome).toBe('closed');
-        },
+      const visited = await untilFree(way, async () => {
+        if (way === 'GET') return;
+        const second = await go(way, 'connections');
+        expect(second.visited.outcome).toBe('closed');
       });
       expect(visited.outcome).toBe('ok');
       expect((await untilFree(way)).outcome).toBe('ok');
@@ -400,9 +398,9 @@ describe.each(variants)('%s', (variant) => {
   });
 
   /** A connection that has ended is free again as soon as the proxy has seen it. */
-  async function untilFree(way: Way): Promise<Visit> {
+  async function untilFree(way: Way, opened?: () => unknown): Promise<Visit> {
     for (const until = Date.now() + 2000; ;) {
-      const { visited } = await go(way, 'connections');
+      const { visited } = await go(way, 'connections', { ...(opened && { opened }) });
       if (visited.outcome !== 'closed' || Date.now() > until) return visited;
     }
   }

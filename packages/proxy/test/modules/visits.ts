@@ -125,16 +125,30 @@ export async function visit(way: Way, proxy: string, wish: Wish): Promise<Visit>
   }
 }
 
-/** A connection to the proxy. Whoever asked for it destroys its socket. */
+// Below those that the system gives away, so that a visit's own is known even where it is cut before anybody can ask.
+const ports = { first: 10_000, count: 20_000, next: Math.floor(Math.random() * 20_000) };
+
+/** A connection to the proxy, from a port that is nobody's. Whoever asked for it destroys its socket. */
 export async function connect(
   proxy: string,
   { tls: options }: Pick<Wish, 'tls'>,
 ): Promise<{ line: Line; client: string }> {
   const [host, port] = splitTarget(proxy);
-  const to = { host, port: Number(port) };
-  const socket = options ? tls.connect({ ...to, ...options }) : net.connect(to);
-  await once(socket, options ? 'secureConnect' : 'connect');
-  return { line: new Line(socket), client: `${socket.localAddress!}:${String(socket.localPort)}` };
+  for (;;) {
+    const localPort = ports.first + (ports.next++ % ports.count);
+    const to = { host, port: Number(port), localAddress: '127.0.0.1', localPort };
+    const socket = options ? tls.connect({ ...options, ...to } as tls.ConnectionOptions) : net.connect(to);
+    const line = new Line(socket);
+    try {
+      await once(socket, options ? 'secureConnect' : 'connect');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EADDRINUSE' || code === 'EADDRNOTAVAIL') continue;
+      // Accepted, and cut at once.
+      if (code !== 'ECONNRESET') throw error;
+    }
+    return { line, client: `127.0.0.1:${String(localPort)}` };
+  }
 }
 
 /** Asks the proxy. Undefined: the way is open. */
