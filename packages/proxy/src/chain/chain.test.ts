@@ -1,9 +1,14 @@
 import { describe, expect, test } from 'vitest';
+import { createDatagramInbox } from '../core/datagrams.ts';
+import type { Datagrams } from '../core/datagrams.ts';
+import { ProxyError } from '../core/errors.ts';
 import { createChain, createForwarder } from './chain.ts';
 import { context, decider, pretendNode, pretendWay, request } from './chain.fixture.ts';
 import { createHop } from './hop.ts';
 import type { Hop, HopSpec } from './hop.ts';
-import { defaultSelector } from './selector.ts';
+import { createMark } from './marks.ts';
+import { createNode } from './node.ts';
+import { createStrategy, defaultSelector } from './selector.ts';
 import type { SelectorSpec } from './selector.ts';
 
 const selector = (more: Partial<SelectorSpec> = {}): SelectorSpec => ({ ...defaultSelector, ...more });
@@ -94,6 +99,56 @@ describe('a chain', () => {
     expect(await through(hops, direct)).toEqual(['alive@alive.test:8080']);
   });
 
+  test('a node beneath that cannot be reached is the one that has failed', async () => {
+    const direct = pretendWay(new Set(['one.test']));
+    const fifo = { selector: selector({ strategy: 'fifo' }) };
+    const second = hopOf([pretendNode('two').spec, pretendNode('three').spec], fifo);
+    const hops = [hopOf([pretendNode('one').spec], fifo), second];
+    await expect(through(hops, direct)).rejects.toMatchObject({
+      message: 'node one@one.test:8080: refused',
+      retryable: true,
+      status: 503,
+    });
+    expect(await through([second])).toEqual(['two@two.test:8080']);
+    // What the first node could not reach is the second's.
+    const refusing = pretendNode('refusing', {
+      connector: {
+        metadata: {},
+        connect: () => Promise.reject(new ProxyError('dialFailed', 'upstream', 'not from here')),
+      },
+    });
+    await expect(through([hopOf([refusing.spec]), second])).rejects.toMatchObject({
+      message: 'node two@two.test:8080: not from here',
+    });
+    expect(await through([second])).toEqual(['three@three.test:8080']);
+  });
+
+  test('datagrams to one peer come from that peer alone', async () => {
+    const inbox = createDatagramInbox();
+    const carried = {
+      ...{ kind: 'datagrams', local: target, remote: target, closed: new Promise<void>(() => undefined) },
+      ...{ receive: inbox.receive.bind(inbox), send: () => true, close: () => undefined },
+    } as Datagrams;
+    const node = pretendNode('a');
+    const hop = hopOf([
+      { ...node.spec, connector: { ...node.spec.connector, associate: () => Promise.resolve(carried) } },
+    ]);
+    const chain = createChain({ name: 'c', hops: [hop], direct: pretendWay().way, onNoNode: 'refuse' });
+    const { way } = await chain.route(request({ network: 'udp' }), context, decider);
+    const one = await way.packets!({ host: '192.0.2.1', port: 53 }, context);
+    const heard: unknown[] = [];
+    one.receive((data, peer) => heard.push([String(data), peer.host]));
+    inbox.deliver(Buffer.from('yes'), { host: '192.0.2.1', port: 53 });
+    inbox.deliver(Buffer.from('mapped'), { host: '::ffff:192.0.2.1', port: 53 });
+    inbox.deliver(Buffer.from('another port'), { host: '192.0.2.1', port: 54 });
+    inbox.deliver(Buffer.from('another host'), { host: '192.0.2.2', port: 53 });
+    inbox.deliver(Buffer.from('nobody'), { host: '', port: 53 });
+    expect(heard).toEqual([
+      ['yes', '192.0.2.1'],
+      ['mapped', '192.0.2.1'],
+    ]);
+  });
+
   test('a client that leaves is no fault of the node', async () => {
     const left = new AbortController();
     left.abort('left');
@@ -146,13 +201,12 @@ describe('one of several nodes', () => {
     expect(await names(hopOf(apart), 1, { network: 'udp' })).toEqual(['a']);
   });
 
-  test('random follows the weights', async () => {
-    const weighted = [
-      { ...specs[0]!, weight: 0 },
-      { ...specs[1]!, weight: 3 },
-    ];
-    const found = await names(hopOf(weighted, { selector: selector({ strategy: 'random' }) }), 20);
-    expect(new Set(found)).toEqual(new Set(['b']));
+  test('random follows the weights, and 0 is 1', () => {
+    const nodes = [0, 3].map((weight, i) => createNode({ ...specs[i]!, weight }, createMark()));
+    const found = [0, 0.24, 0.26, 0.99].map(
+      (dice) => createStrategy('random', () => dice)(nodes, request()).spec.name,
+    );
+    expect(found).toEqual(['a', 'a', 'b', 'b']);
   });
 
   test('when all have failed one is tried all the same', async () => {

@@ -34,14 +34,20 @@ export function createHop({ name, nodes: specs, selector, bypass }: HopSpec): Ho
   return {
     name,
     async select(request, decider) {
-      if (await isPassedBy(bypass, request, decider, `hop ${name}`)) return { kind: 'direct' };
+      if (bypass !== undefined && (await isPassedBy(bypass, request, decider, `hop ${name}`)))
+        return { kind: 'direct' };
       const usable: Node[] = [];
       let passedBy = 0;
       for (const node of nodes) {
         const { spec } = node;
         if (spec.network !== undefined && spec.network !== request.network) continue;
-        if (spec.matches !== undefined && !(await spec.matches(request, decider))) continue;
-        if (await isPassedBy(spec.bypass, request, decider, `node ${nodeLabel(node)}`)) passedBy++;
+        // Most nodes ask nobody, and there may be many.
+        const matches = spec.matches?.(request, decider) ?? true;
+        if (!(typeof matches === 'boolean' ? matches : await matches)) continue;
+        const isPassed =
+          spec.bypass !== undefined &&
+          (await isPassedBy(spec.bypass, request, decider, `node ${nodeLabel(node)}`));
+        if (isPassed) passedBy++;
         else usable.push(node);
       }
       const node = choose(usable, request, selector, strategy);
@@ -64,12 +70,12 @@ export function noNode(hop: string, { host }: RouteRequest): ProxyError {
 
 /** Whether the target goes past a hop or node. Could not ask is not "go past it". */
 async function isPassedBy(
-  bypass: PolicyOf<'bypass'> | undefined,
+  bypass: PolicyOf<'bypass'>,
   { network, target, host, user }: RouteRequest,
   decider: Decider,
   where: string,
 ): Promise<boolean> {
-  if (bypass === undefined || target === undefined) return false;
+  if (target === undefined) return false;
   const about = formatAddress(target);
   const asked = host === undefined ? '' : formatAddress(host);
   return decider.decide({

@@ -1,4 +1,5 @@
-import { formatAddress } from '../core/address.ts';
+import { isIP } from 'node:net';
+import { canonicalTarget, formatAddress } from '../core/address.ts';
 import type { Address } from '../core/conn.ts';
 import type { Datagrams } from '../core/datagrams.ts';
 import { ProxyError } from '../core/errors.ts';
@@ -29,7 +30,7 @@ export interface NodeSpec {
   readonly matches?: ((request: RouteRequest, decider: Decider) => boolean | Promise<boolean>) | undefined;
   /** Of several that a request matches those with the highest are chosen from; it may be negative. Default 0. */
   readonly priority?: number;
-  /** How often it is chosen by selector `random`. Default 1. */
+  /** How often it is chosen by selector `random`. Default 1, and what 0 means. */
   readonly weight?: number;
   /** True: chosen only where no other is left. */
   readonly backup?: boolean;
@@ -115,6 +116,8 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
       node.mark.succeeded();
       return conn;
     } catch (error) {
+      // A node beneath could not be reached, which says nothing of this one.
+      if (error instanceof NodeError) throw error;
       if (!hasLeft(context.signal)) node.mark.failed();
       throw asNode(node, error);
     }
@@ -139,11 +142,14 @@ export function hasLeft(signal: AbortSignal): boolean {
   return signal.aborted && signal.reason !== 'deadline';
 }
 
+/** A node could not be reached. */
+class NodeError extends ProxyError {}
+
 /** The error of a node says which node. */
 function asNode(node: Node, cause: unknown): ProxyError {
   const error = ProxyError.from(cause);
   if (error.at !== 'upstream') return error;
-  return new ProxyError(error.code, error.at, `node ${nodeLabel(node)}: ${error.message}`, {
+  return new NodeError(error.code, error.at, `node ${nodeLabel(node)}: ${error.message}`, {
     cause: error,
     retryable: true,
     // To the client the chain is one thing that could not be had.
@@ -151,16 +157,17 @@ function asNode(node: Node, cause: unknown): ProxyError {
   });
 }
 
-/** An association that sends to one peer and hears from it alone. */
+/** An association that sends to one peer and hears from it alone; who a name is, only the node knows. */
 function toOnePeer(under: Datagrams, to: Address): Datagrams {
+  const isPeer = (peer: Address) => isIP(to.host) === 0 || isSame(peer, to);
   return {
     kind: 'datagrams',
     local: under.local,
     remote: to,
     closed: under.closed,
     receive: (each) => {
-      under.receive((data) => {
-        each(data, to);
+      under.receive((data, peer) => {
+        if (isPeer(peer)) each(data, to);
       });
     },
     send: (data) => under.send(data, to),
@@ -168,4 +175,15 @@ function toOnePeer(under: Datagrams, to: Address): Datagrams {
       under.close();
     },
   };
+}
+
+function isSame(peer: Address, to: Address): boolean {
+  if (peer.port !== to.port) return false;
+  if (peer.host === to.host) return true;
+  try {
+    return canonicalTarget(peer).host === to.host;
+  } catch {
+    // Whoever has no address is not the one that was asked for.
+    return false;
+  }
 }

@@ -33,7 +33,8 @@ export function createStrategy(strategy: SelectorSpec['strategy'], random = Math
       };
     case 'random':
       return (nodes) => {
-        const weights = nodes.map(({ spec }) => Math.max(0, spec.weight ?? 1));
+        // As in GOST 0 means: as if it were 1.
+        const weights = nodes.map(({ spec }) => Math.max(1, spec.weight ?? 1));
         let left = random() * weights.reduce((sum, weight) => sum + weight, 0);
         for (const [index, weight] of weights.entries()) {
           left -= weight;
