@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest';
 import { formatFindings } from '../schema/report.ts';
 import { loadConfig } from './load.ts';
 import { printConfig } from './print.ts';
-import { servedTypes } from './sections/blocks.ts';
 
 /** What these arguments come to: the file that means the same, and what is said about it. */
 async function line(args: readonly string[], lenient = false) {
@@ -227,7 +226,7 @@ describe('what a URL means', () => {
   });
 });
 
-describe.runIf((servedTypes.handler as readonly string[]).includes('tcp'))('forward targets', () => {
+describe('forward targets', () => {
   const targets = (list: string[]) => ({
     nodes: list.map((addr, index) => ({ name: `target-${String(index)}`, addr })),
   });
@@ -379,4 +378,13 @@ describe('what is wrong', () => {
       { numRuns: 300 },
     );
   }, 60_000);
+});
+
+test('services of a file that have no name keep out of the way of those of the command line', async () => {
+  const file = '{"services": [{"addr": ":1", "handler": {"type": "http"}}]}';
+  const { config, report } = await loadConfig([file], {
+    commandLine: { services: ['http://:2'], nodes: [] },
+  });
+  expect(formatFindings(report.errors)).toEqual([]);
+  expect(config?.services.map(({ name }) => name)).toEqual(['service-1', 'service-0']);
 });

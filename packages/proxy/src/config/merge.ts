@@ -39,11 +39,16 @@ export function mergeConfigs(files: readonly FileConfig[]): Config {
   for (const { compat: switches = {} } of files) {
     for (const [name, on] of Object.entries(switches)) if (on === true) compat.add(name as CompatSwitch);
   }
+  const taken = new Set(all('services').map(({ name }) => name));
+  const unnamed = (index: number): string => {
+    const name = `service-${String(index)}`;
+    // Those of the command line are called so already.
+    if (taken.has(name)) return unnamed(index + 1);
+    taken.add(name);
+    return name;
+  };
   return {
-    services: all('services').map((service, index) => ({
-      ...service,
-      name: service.name ?? `service-${String(index)}`,
-    })),
+    services: all('services').map((service, index) => ({ ...service, name: service.name ?? unnamed(index) })),
     chains: all('chains'),
     hops: all('hops'),
     authers: all('authers'),

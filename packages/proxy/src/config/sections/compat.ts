@@ -10,10 +10,16 @@ export const compatSwitches = {
   unverifiedTls: 'a `tls` block without `secure` does not verify whoever answers',
   directWithoutNode: 'a hop without a node, or that could not be asked, means a direct connection',
   headerAddresses: 'a websocket client is whoever its headers say, whoever sends them',
-  gostTarget: 'a request’s `Gost-Target` header names another target',
-  gostRecord: 'a request’s `Gost-Record` header says what is recorded',
   recordCredentials: 'records hold `Authorization` and `Proxy-Authorization` as they are',
 } as const;
+
+/** Switches that this version does not have: the headers stay without effect. */
+const unserved = [
+  // A request’s `Gost-Target` header names another target.
+  'gostTarget',
+  // A request’s `Gost-Record` header says what is recorded.
+  'gostRecord',
+];
 
 export type CompatSwitch = keyof typeof compatSwitches;
 
@@ -22,6 +28,7 @@ export const compat = mapping(
   Object.fromEntries(Object.keys(compatSwitches).map((name) => [name, optional(flag())])) as {
     [K in CompatSwitch]: ReturnType<typeof optional<boolean>>;
   },
+  { unserved },
 );
 
 export type CompatConfig = Of<typeof compat>;
