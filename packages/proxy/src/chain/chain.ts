@@ -44,7 +44,7 @@ export function createChain({ name, hops, direct, onNoNode }: ChainSpec): Chain 
 export function createForwarder(hop: Hop): Forwarder {
   return {
     async select(request, _context, decider) {
-      const selected = await hop.select(request, decider);
+      const selected = await hop.select({ ...request, forwards: true }, decider);
       // A forwarder has nowhere else to go.
       if (selected.kind === 'direct') throw noNode(hop.name, request);
       const { spec, mark } = selected.node;

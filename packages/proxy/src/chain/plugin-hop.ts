@@ -91,16 +91,16 @@ export function createPluginHop(spec: PluginHopSpec): Hop {
 
 async function askPlugin(
   policy: PolicyOf<'hop'>,
-  { network, target, host, seen, user, client }: RouteRequest,
+  { network, target, host, seen, forwards = false, user, client }: RouteRequest,
   decider: Decider,
 ): Promise<HopNode | undefined> {
   const written = (address: typeof target) => (address === undefined ? '' : formatAddress(address));
   const ask = {
-    // What was seen of a request says where it goes; then GOST leaves the connection's own words out.
-    network: seen === undefined ? network : '',
-    target: seen === undefined ? written(target) : '',
-    host: seen === undefined ? written(host) : seen.authority,
-    path: seen?.path ?? '',
+    // A forwarder tells what was seen of a request, and nothing else, as in GOST.
+    network: forwards ? '' : network,
+    target: forwards ? '' : written(target),
+    host: forwards ? (seen?.authority ?? '') : written(host),
+    path: forwards ? (seen?.path ?? '') : '',
     user,
     client: formatAddress(client),
   };

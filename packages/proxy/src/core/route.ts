@@ -19,6 +19,8 @@ export interface RouteRequest {
   readonly hash?: string;
   /** What was seen of the request, where the protocol looks into it. */
   readonly seen?: Seen;
+  /** True at a forwarder, where a node is the target itself. */
+  readonly forwards?: boolean;
 }
 
 /** What sniffing, or a protocol that reads requests, knows of one request. Filters and matchers of nodes look at it. */

@@ -29,6 +29,8 @@ export interface Wish {
   readonly asName?: boolean;
   /** The listener speaks TLS. */
   readonly tls?: tls.ConnectionOptions | undefined;
+  /** The Host of the request inside a tunnel. Default: the target. */
+  readonly innerHost?: string;
   /** Further lines of a request's head. */
   readonly headers?: readonly string[];
   /** Called when the way to the target is open, before anything is sent along it. */
@@ -184,7 +186,7 @@ async function request(
 ): Promise<{ outcome: string; body: string }> {
   if (state === 'send') {
     const verb = wish.body === undefined ? 'GET' : 'POST';
-    const host = wish.target === '' ? 'origin.test' : wish.target;
+    const host = wish.innerHost ?? wish.target;
     line.socket.write(
       head(`${verb} ${wish.path ?? '/page'} HTTP/1.1`, wish, host, 'origin') + (wish.body ?? ''),
     );
