@@ -53,6 +53,8 @@ interface Kept {
   told: { readonly received: number; readonly sent: number };
   /** Something was served that only the end of the connection will tell of. */
   untold: boolean;
+  /** What it was told that went wrong, where the connection itself ends well: the client has had its answer. */
+  failed: ProxyError | undefined;
 }
 
 /**
@@ -78,7 +80,14 @@ export function createRecords(options: RecordsOptions): EventSink {
   const keptOf = (session: SessionFacts): Kept => {
     let kept = live.get(session);
     if (kept === undefined) {
-      kept = { decisions: [], reached: new Map(), unreached: '', told: untouched, untold: false };
+      kept = {
+        decisions: [],
+        reached: new Map(),
+        unreached: '',
+        told: untouched,
+        untold: false,
+        failed: undefined,
+      };
       live.set(session, kept);
     }
     return kept;
@@ -137,7 +146,8 @@ export function createRecords(options: RecordsOptions): EventSink {
   const closed = (session: SessionFacts, event: Extract<SessionEvent, { kind: 'closed' }>) => {
     const kept = keptOf(session);
     tellUnreached(kept);
-    if (handler !== undefined && (kept.untold || kept.told === untouched)) tell(session, kept, event);
+    if (handler !== undefined && (kept.untold || kept.told === untouched))
+      tell(session, kept, { ...event, error: event.error ?? kept.failed });
     live.delete(session);
   };
 
@@ -166,8 +176,10 @@ export function createRecords(options: RecordsOptions): EventSink {
         const kept = keptOf(session);
         tellUnreached(kept);
         if (handler === undefined) return;
-        if (event.details === undefined || Object.keys(event.details).length === 0) kept.untold = true;
-        else tell(session, kept, event);
+        if (event.details === undefined || Object.keys(event.details).length === 0) {
+          kept.untold = true;
+          kept.failed = event.error;
+        } else tell(session, kept, event);
         return;
       }
       case 'closed':

@@ -26,6 +26,8 @@ export interface Plugins {
   take(...kinds: ModuleKind[]): Asked[];
   /** As `take`, for what comes by itself: waits, at most 10 seconds, until something was asked that satisfies. */
   takeUntil(kind: ModuleKind, enough: (asks: readonly unknown[]) => boolean): Promise<unknown[]>;
+  /** All that was asked since the beginning, taken or not. */
+  readonly history: readonly Asked[];
   /** What went wrong at the server: an unexpected question, an answer that threw, another transport. */
   readonly problems: readonly string[];
   close(): Promise<void>;
@@ -38,12 +40,14 @@ export async function startPlugins(transport: PluginTransport, answers: Answers,
   const arrivals = new EventEmitter().setMaxListeners(0);
   const problems: string[] = [];
   let asked: Asked[] = [];
+  const history: Asked[] = [];
   const modules = contracts.map((contract) => {
     const own = (answers[contract.kind] ?? {}) as Record<string, (ask: unknown, call: ServedCall) => unknown>;
     const methods = Object.keys(contract.methods).map((name) => {
       const method = `${contract.kind}.${name}`;
       const answer = (ask: unknown, call: ServedCall): unknown => {
         asked.push([method, ask]);
+        history.push([method, ask]);
         if (call.transport !== transport) problems.push(`${method} was asked over ${call.transport}`);
         arrivals.emit('asked');
         const reply = own[name];
@@ -81,6 +85,7 @@ export async function startPlugins(transport: PluginTransport, answers: Answers,
       }
       return taken;
     },
+    history,
     problems,
     close: () => server.close(0),
   };
