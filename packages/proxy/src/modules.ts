@@ -1,4 +1,4 @@
-import type { Protocol } from './core/protocol.ts';
+import type { Handler, Protocol } from './core/protocol.ts';
 import type { Transport } from './core/way.ts';
 import { auto } from './protocols/auto/index.ts';
 import { forward, tcpForward, udpForward } from './protocols/forward/index.ts';
@@ -23,7 +23,16 @@ const stacks = {
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
 
 /** What bytes ask for: both ends of each. */
-const protocols: readonly Protocol[] = [auto, http, socks5, socks4, sni, tcpForward, udpForward, forward];
+const protocols: readonly Protocol[] = [
+  // What `auto` hands a connection over to reads its own keys there.
+  { ...auto, handler: withMetadataOf(auto.handler!, [socks4, socks5, http]) },
+  ...[http, socks5, socks4, sni, tcpForward, udpForward, forward],
+];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */
 export const modules = { stacks, protocols } as const;
+
+function withMetadataOf(handler: Handler, others: readonly Protocol[]): Handler {
+  const theirs = others.map((other) => other.handler?.metadata ?? {});
+  return { ...handler, metadata: Object.assign({}, ...theirs, handler.metadata) as Handler['metadata'] };
+}

@@ -15,7 +15,7 @@ import { overTls, packets, withDeadline } from './reach.ts';
 import { relay, relayDatagrams } from './relay.ts';
 import type { Traffic } from './relay.ts';
 import type { Chain, Decider, Forwarded, Forwarder, Question, Route, RouteRequest } from './route.ts';
-import type { Credentials, RelayOptions, RequestFacts, Session } from './session.ts';
+import type { Credentials, ForwardFacts, RelayOptions, RequestFacts, Session } from './session.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
 import { withoutRules } from './way.ts';
 import type { Context, Way } from './way.ts';
@@ -56,6 +56,8 @@ interface Attempt {
   to(address: Address): void;
   /** The nodes that it leads through. */
   along(path: readonly string[]): void;
+  /** Nothing is dialled: a connection that is open will do. */
+  reuses(): void;
 }
 
 // Unique in this process, and with 30 random bits in front unlikely to meet its like in another's log.
@@ -113,6 +115,10 @@ export class LiveSession implements Session {
   /** The client's end, as protocols see it. */
   get end(): End {
     return this.#end;
+  }
+
+  get idleMs(): number {
+    return this.#settings.idleMs;
   }
 
   get local(): Address {
@@ -194,7 +200,7 @@ export class LiveSession implements Session {
     });
   }
 
-  async forward(facts: RequestFacts & { readonly target?: Address } = {}): Promise<Forwarded> {
+  async forward(facts: ForwardFacts = {}): Promise<Forwarded> {
     const { forwarder } = this.#settings;
     if (forwarder === undefined) throw new ProxyError('noRoute', 'self', `${this.service} has no forwarder`);
     const network = facts.network ?? this.network;
@@ -204,6 +210,11 @@ export class LiveSession implements Session {
       const request = { network, target: asked, host: asked, ...this.#who(facts, asked) };
       const node = await forwarder.select(request, context, this.#until(context.signal));
       const { address } = node;
+      const kept = facts.reuse?.(node);
+      if (kept !== undefined) {
+        attempt.reuses();
+        return { end: kept, node };
+      }
       attempt.to(address);
       // A node stands in the file; rules about targets do not speak of it.
       const free = withoutRules(context);
@@ -219,7 +230,9 @@ export class LiveSession implements Session {
           return { end, node };
         }
         const conn = await route.way.dial(to, free);
-        const end = node.tls === undefined ? conn : await overTls(conn, address, node.tls, free);
+        // Whoever speaks TLS already is passed on as they speak.
+        const plain = node.tls === undefined || facts.seen?.protocol === 'tls';
+        const end = plain ? conn : await overTls(conn, address, node.tls!, free);
         node.succeeded();
         return { end, node };
       } catch (error) {
@@ -374,6 +387,7 @@ export class LiveSession implements Session {
     const { retries, dialTimeoutMs, limits } = this.#settings;
     let target: Address | undefined;
     let path: readonly string[] = [];
+    let isReused = false;
     const attempt: Attempt = {
       to: (address) => {
         const isNew = target === undefined || formatAddress(target) !== formatAddress(address);
@@ -382,6 +396,9 @@ export class LiveSession implements Session {
       },
       along: (nodes) => {
         this.path = path = nodes;
+      },
+      reuses: () => {
+        isReused = true;
       },
     };
     for (let failures = 0; ; failures++) {
@@ -409,6 +426,7 @@ export class LiveSession implements Session {
         if (!error.retryable || failures >= retries) throw error;
         continue;
       }
+      if (isReused) return made;
       const end = endOf(made);
       dialed(undefined, end);
       if (limits === undefined) return made;

@@ -3,7 +3,7 @@ import type { Datagrams } from './datagrams.ts';
 import type { ProxyError } from './errors.ts';
 import type { Served, SessionFacts } from './events.ts';
 import type { Traffic } from './relay.ts';
-import type { Forwarded, Question, Seen } from './route.ts';
+import type { Forwarded, Question, Seen, Target } from './route.ts';
 
 /** What a client proves itself with. Both are empty when it offered nothing. */
 export interface Credentials {
@@ -16,6 +16,14 @@ export interface RequestFacts {
   readonly seen?: Seen;
   /** Default: `tcp` for a connection, `udp` for datagrams. */
   readonly network?: 'tcp' | 'udp';
+}
+
+/** What a forwarder is told beside that. */
+export interface ForwardFacts extends RequestFacts {
+  /** What the client seems to want; it is checked first. */
+  readonly target?: Address;
+  /** An open connection to the node that was chosen, where there is one that can be used again. */
+  readonly reuse?: (node: Target) => Conn | undefined;
 }
 
 /** How a relay differs from one that only carries bytes. */
@@ -32,6 +40,8 @@ export interface Session extends SessionFacts {
   readonly authenticates: boolean;
   /** True once the service is being stopped: what has begun may finish, nothing new should begin. */
   readonly stopping: boolean;
+  /** How long nothing may move in a relay, as the service says; 0: for ever. */
+  readonly idleMs: number;
   /** Bytes that came from the client and went to it so far. */
   readonly traffic: Readonly<Traffic>;
   /** Calls back once when the service is being stopped. Answers how to take that back. One at a time. */
@@ -56,7 +66,7 @@ export interface Session extends SessionFacts {
    * Connects to a node of the service's forwarder. Where `target` is given it is checked first: what the client seems to
    * want. Rejects as `open`.
    */
-  forward(facts?: RequestFacts & { readonly target?: Address }): Promise<Forwarded>;
+  forward(facts?: ForwardFacts): Promise<Forwarded>;
   /**
    * A place to send datagrams from, to any peer, along the service's chain. Each new peer is checked once; datagrams to it
    * wait meanwhile. The caller closes it. Rejects as `open`.

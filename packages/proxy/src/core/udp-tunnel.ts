@@ -76,7 +76,7 @@ export function createUdpTunnel(conn: Conn, side: 'client' | 'upstream'): Datagr
   };
 }
 
-/** The same memory as Buffer. */
-function asBuffer(data: Uint8Array): Buffer {
+/** The same bytes as a Buffer, not copied. */
+export function asBuffer(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }

@@ -12,6 +12,8 @@ import {
 } from '../../schema/read.ts';
 import type { Reader } from '../../schema/read.ts';
 import { texts } from '../../schema/texts.ts';
+import { checkBodyMatch } from '../../core/http/body-rules.ts';
+import { compilePattern } from '../../core/http/template.ts';
 import { gostKeys } from '../gost-names.ts';
 import { connectorBlock, dialerBlock } from './blocks.ts';
 import { credentials, dialAddress, name, names, others } from './common.ts';
@@ -25,18 +27,25 @@ const pattern: Reader<RegExp> = (value, path, reading) => {
   const written = text()(value, path, reading);
   if (written === undefined) return undefined;
   try {
-    return new RegExp(written.replace(/^\(\?i\)/, ''), written.startsWith('(?i)') ? 'iu' : 'u');
+    return compilePattern(written);
   } catch {
-    reading.report.error(value.place, path, 'is no regular expression');
+    reading.report.error(value.place, path, 'is no regular expression that can be read');
     return undefined;
   }
 };
 
 const rewriteUrl = mapping({ match: required(pattern, 'Match'), replacement: optional(text()) });
 
+const bodyMatch: Reader<string> = (value, path, reading) => {
+  const written = text()(value, path, reading);
+  const wrong = written === undefined ? undefined : checkBodyMatch(written);
+  if (wrong !== undefined) reading.report.error(value.place, path, wrong);
+  return written;
+};
+
 const bodyRule = mapping({
   type: optional(text()),
-  match: optional(text()),
+  match: optional(bodyMatch),
   replacement: optional(text()),
   rewriter: optional(name),
   maxChunkBytes: optional(whole(1, 64 * 1024 * 1024), 'maxChunkSize'),

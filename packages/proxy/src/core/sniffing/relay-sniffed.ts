@@ -45,10 +45,12 @@ export async function relaySniffed(
     return session.relay(from.settle(), to.settle(), { ...(idleMs !== undefined && { idleMs }) });
   };
   try {
-    const speaker = await Promise.race([
-      from.stirred().then(() => 'client' as const),
-      to.stirred().then(() => 'upstream' as const),
-    ]);
+    const speaker = await firstToSpeak(from, to, idleMs ?? session.idleMs);
+    if (speaker === undefined) {
+      client.reset();
+      upstream.reset();
+      return new ProxyError('idleTimeout', 'client', 'nobody said anything in the tunnel');
+    }
     if (speaker === 'upstream') return await raw();
     switch (await sniffFirstBytes(from, sniffMs, sniffMs)) {
       case 'http':
@@ -109,4 +111,25 @@ function serveHttp(
       });
     },
   }).finally(() => first?.conn.reset());
+}
+
+/** Undefined: nobody, within `ms` milliseconds; 0: waits for ever. */
+async function firstToSpeak(
+  client: PeekedConn,
+  upstream: PeekedConn,
+  ms: number,
+): Promise<'client' | 'upstream' | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const speakers = [
+    client.stirred().then(() => 'client' as const),
+    upstream.stirred().then(() => 'upstream' as const),
+  ];
+  const silence = new Promise<undefined>((resolve) => {
+    if (ms > 0) timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([...speakers, silence]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { headerValue } from '@sallyport/plugin/wire';
 import { formatAddress } from '../../core/address.ts';
-import type { Address, Conn, End } from '../../core/conn.ts';
+import type { Address, Conn } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { requestAuthority } from '../../core/http/authority.ts';
 import { parseBasic } from '../../core/http/credentials.ts';
@@ -12,7 +12,7 @@ import type { Outgoing } from '../../core/http/outgoing.ts';
 import type { HttpRequest } from '../../core/http/request.ts';
 import { serveRequests } from '../../core/http/serve-requests.ts';
 import type { Target } from '../../core/route.ts';
-import type { RequestFacts, Session } from '../../core/session.ts';
+import type { ForwardFacts, Session } from '../../core/session.ts';
 import type { HandlerMetadata } from './options.ts';
 
 /**
@@ -65,17 +65,12 @@ function serveOne(
 }
 
 /** The node for one request, and a connection to it: the kept one, where it leads to the same node. */
-async function chooseNode(
-  session: Session,
-  facts: RequestFacts & { readonly target?: Address },
-  kept: Opened | undefined,
-): Promise<Opened> {
-  const reuse = (node: Target): End | undefined => {
+async function chooseNode(session: Session, facts: ForwardFacts, kept: Opened | undefined): Promise<Opened> {
+  const reuse = (node: Target): Conn | undefined => {
     const before = kept?.node;
     return before !== undefined && isSameNode(before, node) ? kept?.conn : undefined;
   };
-  const asked = { ...facts, reuse };
-  const { end, node } = await session.forward(asked);
+  const { end, node } = await session.forward({ ...facts, reuse });
   if (end.kind !== 'stream')
     throw new ProxyError('internal', 'self', 'a forwarder of connections gave a place for datagrams');
   return { conn: end, key: '', node };

@@ -6,6 +6,7 @@ import { Handshake } from '../../core/handshake.ts';
 import { lingeringClose } from '../../core/linger.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
+import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
 import { formatSocks4Reply, parseSocks4Request, socks4Codes, socks4Commands } from '../../wire/socks4.ts';
 import type { Socks4Request } from '../../wire/socks4.ts';
 import { defaultReadTimeoutMs } from './options.ts';
@@ -17,7 +18,7 @@ import type { HandlerMetadata } from './options.ts';
  */
 export async function handleSocks4(client: End, session: Session, options: HandlerOptions): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'SOCKS4 needs a connection');
-  const { readTimeoutMs } = options.metadata as HandlerMetadata;
+  const { readTimeoutMs, sniffing, sniffingTimeoutMs } = options.metadata as HandlerMetadata;
   const started = performance.now();
   const request = await readRequest(client, readTimeoutMs || defaultReadTimeoutMs);
   let target: Address | undefined;
@@ -41,7 +42,10 @@ export async function handleSocks4(client: End, session: Session, options: Handl
       upstream.reset();
       throw cause;
     }
-    error = await session.relay(client, upstream);
+    error =
+      sniffing === true
+        ? await relaySniffed(client, upstream, session, { target, timeoutMs: sniffingTimeoutMs })
+        : await session.relay(client, upstream);
   } catch (cause) {
     error = ProxyError.from(cause);
     code ??= await tell(client, error);

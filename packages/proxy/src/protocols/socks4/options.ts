@@ -6,6 +6,10 @@ import type { FromFields } from '../../schema/read.ts';
 export const handlerFields = {
   /** From the first byte to the whole request; GOST's default, 15 s, counts for 0 as well. */
   readTimeoutMs: optional(metadataDurationMs(), 'readTimeout'),
+  /** True: what goes through is looked into and asked about, request by request. Default false. */
+  sniffing: optional(flag()),
+  /** How long the beginning of something may take before it is something else. */
+  sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
 } as const;
 
 /** What `connector.metadata` may say. */

@@ -23,7 +23,7 @@ import {
 import type { Socks5Request } from '../../wire/socks5.ts';
 import type { ConnectorMetadata } from './options.ts';
 import { createRelayedDatagrams } from './relayed-datagrams.ts';
-import { createUdpTunnel } from './tunnel.ts';
+import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 
 const { noAuth, userPass, tls: tlsMethod, tlsUserPass, none } = socks5Methods;
 

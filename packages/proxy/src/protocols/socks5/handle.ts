@@ -16,7 +16,8 @@ import type { HandlerMetadata } from './options.ts';
 import { sharedReads, untilPeerLeaves } from './reads.ts';
 import { openRelaySocket } from './relay-socket.ts';
 import { codeOf } from './replies.ts';
-import { createUdpTunnel } from './tunnel.ts';
+import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
+import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 
 /** One client's request, as far as it has come. */
 interface Exchange {
@@ -91,7 +92,9 @@ async function connect(exchange: Exchange, conn: Conn, address: Address): Promis
     upstream.reset();
     throw error;
   }
-  return exchange.session.relay(conn, upstream);
+  const { session, metadata, target } = exchange;
+  if (metadata.sniffing !== true) return session.relay(conn, upstream);
+  return relaySniffed(conn, upstream, session, { target, timeoutMs: metadata.sniffingTimeoutMs });
 }
 
 /** RFC 1928, section 7: a socket of its own for this client, for as long as its connection lasts. */

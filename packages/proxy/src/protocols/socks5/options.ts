@@ -41,6 +41,10 @@ export const handlerFields = {
     key: 'udp.bufferSize',
     aliases: ['udpBufferSize'],
   } satisfies Field<number, false>,
+  /** True: what goes through is looked into and asked about, request by request. Default false. */
+  sniffing: optional(flag()),
+  /** How long the beginning of something may take before it is something else. */
+  sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
 } as const;
 
 /** What `connector.metadata` may say. */
