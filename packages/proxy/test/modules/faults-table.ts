@@ -1,4 +1,5 @@
 // What is expected of a proxy whose plugins fail, module by module and fault by fault, and how it is written down.
+import type { ObserverEvent } from '@sallyport/plugin';
 import type { Asked } from './plugins.ts';
 import type { Way } from './visits.ts';
 
@@ -37,8 +38,10 @@ export interface FaultModule {
     readonly handler?: object;
     readonly node?: object;
   };
-  /** True for what arrives by itself when the plugin is back. */
-  readonly arrives?: (asked: Asked) => boolean;
+  /** What is sent along; absent: nothing. */
+  readonly body?: string;
+  /** True for what was about this service, and arrives by itself when the plugin is back. */
+  readonly arrives?: (asked: Asked, service: string) => boolean;
 }
 
 const nowhere = { CONNECT: 'HTTP 503', socks5: 'SOCKS5 3' } as const;
@@ -124,6 +127,48 @@ export const faultModules: readonly FaultModule[] = [
     done: 'no limit, one warning',
     seen: { ...untouched, tcp: 'ok' },
     place: (plugin, id) => ({ sections: { limiters: [{ name: id, plugin }] }, service: { limiter: id } }),
+  },
+  {
+    name: 'rewriter',
+    kind: 'rewriter',
+    done: 'refused; nothing passes unchanged',
+    seen: { tcp: 'HTTP 502' },
+    body: 'fox',
+    place: (plugin, id) => ({
+      sections: { rewriters: [{ name: id, plugin }] },
+      handler: { metadata: { sniffing: true } },
+      node: { http: { rewriteRequestBody: [{ type: '*', match: '.*', rewriter: id }] } },
+    }),
+  },
+  {
+    name: 'recorder',
+    kind: 'recorder',
+    done: 'kept, and told when the plugin is back',
+    seen: untouched,
+    place: (plugin, id) => ({
+      sections: { recorders: [{ name: id, plugin }] },
+      service: { recorders: [{ name: id, record: 'recorder.service.handler' }] },
+    }),
+    arrives: ([method, ask], service) =>
+      method === 'recorder.record' &&
+      Buffer.from((ask as { data: Uint8Array }).data)
+        .toString()
+        .includes(`"service":"${service}"`),
+  },
+  {
+    name: 'observer',
+    kind: 'observer',
+    done: 'counted on, and told when the plugin is back',
+    seen: untouched,
+    place: (plugin, id) => ({
+      sections: { observers: [{ name: id, plugin }] },
+      service: { observer: id, metadata: { enableStats: true, 'observer.period': '1s' } },
+    }),
+    arrives: ([method, ask], service) =>
+      method === 'observer.observe' &&
+      (ask as { events: readonly ObserverEvent[] }).events.some(
+        (event) => event.service === service && event.type === 'status' && event.state === 'ready',
+      ),
   },
 ];
 

@@ -14,7 +14,7 @@ import { openGate } from './gate.ts';
 import type { Gate } from './gate.ts';
 import { answers, credentials } from './modules-config.ts';
 import { blockOf, startPlugins } from './plugins.ts';
-import type { Plugins } from './plugins.ts';
+import type { Asked, Plugins } from './plugins.ts';
 import { handlerOf, visit } from './visits.ts';
 import type { Visit } from './visits.ts';
 
@@ -24,8 +24,10 @@ const deadlineMs = 500;
 const slowMs = 100;
 /** Beyond the deadline, for a busy machine. */
 const slackMs = 1500;
+/** What waits is told after a second, then after two, four, …; a plugin that hung for so long is known to be back by then. */
+const arrivalMs = 8000;
 /** Rows that run at a time. */
-const width = 8;
+const width = 12;
 
 type Condition = FaultKind | { readonly id: 'slow' | 'restarted' };
 const conditions: readonly Condition[] = [...faultKinds, { id: 'slow' }, { id: 'restarted' }];
@@ -47,6 +49,8 @@ interface Row {
 interface Observed {
   readonly visits: Readonly<Partial<Record<FaultWay, Visit>>>;
   readonly bystander: Visit;
+  /** The services whose record or event arrived. */
+  readonly arrived: readonly FaultWay[];
   /** After the plugin was back. */
   readonly back: Readonly<Partial<Record<FaultWay, { readonly outcome: string; readonly ms: number }>>>;
 }
@@ -145,7 +149,7 @@ function configOf(node: string) {
   for (const { id, module, transport, gate } of rows) {
     const { kind } = module;
     const block = { ...blockOf(transport, gate.addr, kind), timeout: `${String(deadlineMs)}ms` };
-    const { sections: own, service, handler } = module.place(block, id);
+    const { sections: own, service, handler, node: more } = module.place(block, id);
     for (const [key, entries] of Object.entries(own)) {
       const written = JSON.parse(
         JSON.stringify(entries).replaceAll('"NODE"', JSON.stringify(node)),
@@ -158,7 +162,7 @@ function configOf(node: string) {
         addr: '127.0.0.1:0',
         handler: { type: handlerOf[way], ...handler },
         ...(way === 'tcp' && {
-          forwarder: { nodes: [{ name: 'origin', addr: `127.0.0.1:${String(originPort)}` }] },
+          forwarder: { nodes: [{ name: 'origin', addr: `127.0.0.1:${String(originPort)}`, ...more }] },
         }),
         ...service,
       });
@@ -173,12 +177,19 @@ function configOf(node: string) {
   return { services, ...sections };
 }
 
+/** All that good plugins were asked. */
+const histories = (transport: PluginTransport): readonly Asked[] => [
+  ...healthy[transport]!.history,
+  ...slow[transport]!.history,
+];
+
 async function observe({ id, module, transport, condition, gate, end }: Row): Promise<Observed> {
   const ways = waysOf(module);
   const wish = {
     target: `${module.host ?? '127.0.0.1'}:${String(originPort)}`,
     credentials: module.kind === 'auth' ? credentials : undefined,
     timeoutMs: 10_000,
+    ...(module.body !== undefined && { body: module.body }),
   };
   const go = (way: FaultWay) => visit(way, proxy.address(`${id}-${way}`), wish);
   const all = async <T>(run: (way: FaultWay) => Promise<T>) =>
@@ -209,7 +220,17 @@ async function observe({ id, module, transport, condition, gate, end }: Row): Pr
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   });
-  return { visits, bystander, back };
+  const { arrives } = module;
+  const arrived: FaultWay[] = [];
+  for (const until = performance.now() + arrivalMs; arrives !== undefined;) {
+    for (const way of ways) {
+      const is = (asked: Asked) => arrives(asked, `${id}-${way}`);
+      if (!arrived.includes(way) && histories(transport).some(is)) arrived.push(way);
+    }
+    if (arrived.length === ways.length || performance.now() > until) break;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { visits, bystander, back, arrived };
 }
 
 /** What the log calls the first of a service's questions that had no answer; undefined: there was none. */
@@ -220,10 +241,13 @@ function codeOf({ id }: Row, way: FaultWay): string | undefined {
   return line === undefined ? undefined : (/ ms, (\w+)\)/.exec(line)?.[1] ?? line);
 }
 
+/** Nobody waits for their answers, so that no decision is in the log. */
+const quiet: readonly string[] = ['limiter', 'recorder', 'observer'];
+
 describe.each(transports)('over %s', (transport) => {
   describe.each(faultModules.map((module) => [module.name, module] as const))('%s', (_name, module) => {
     test.each(conditions.map((condition) => [condition.id, condition] as const))('%s', (_id, condition) => {
-      const { visits, bystander, back } = observed.get(idOf(module, transport, condition))!;
+      const { visits, bystander, back, arrived } = observed.get(idOf(module, transport, condition))!;
       const fine = condition.id === 'slow' || condition.id === 'restarted';
       for (const way of waysOf(module)) {
         expect(visits[way]!.outcome, way).toBe(fine ? 'ok' : module.seen[way]);
@@ -231,12 +255,14 @@ describe.each(transports)('over %s', (transport) => {
         expect(back[way]!.outcome, `${way}, with the plugin back`).toBe('ok');
         expect(back[way]!.ms, `${way}, with the plugin back`).toBeLessThan(1000);
       }
+      if (module.arrives !== undefined)
+        expect(arrived, 'told in the end').toEqual(expect.arrayContaining(waysOf(module)));
       expect(bystander).toMatchObject({ outcome: 'ok' });
       expect(bystander.ms, 'a bystander').toBeLessThan(slackMs);
       const row = rows.find(({ id }) => id === idOf(module, transport, condition))!;
       for (const way of waysOf(module)) {
         const code = codeOf(row, way);
-        if (fine || module.kind === 'limiter') expect(code, `${way}, in the log`).toBeUndefined();
+        if (fine || quiet.includes(module.kind)) expect(code, `${way}, in the log`).toBeUndefined();
         else expect(row.codes, `${way}, in the log`).toContain(code);
       }
     });
