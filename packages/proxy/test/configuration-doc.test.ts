@@ -44,7 +44,13 @@ function headingsOf({ path, type }: Pick<Served, 'path' | 'type'>): readonly str
     const own = [...sections.keys()].filter(
       (heading) => heading.startsWith(`${word} `) && ticked(heading).includes(type),
     );
-    return typed === 'handler' ? ['Metadata of every handler', ...own] : own;
+    if (typed === 'connector') return own;
+    // One that hands over to others takes their keys.
+    const others =
+      type === 'auto'
+        ? ['http', 'socks5', 'socks4'].flatMap((other) => headingsOf({ path, type: other })!)
+        : [];
+    return ['Metadata of every handler', ...own, ...others];
   }
   const fixed: readonly (readonly [RegExp, ...string[]])[] = [
     [/^$/, 'The file'],
