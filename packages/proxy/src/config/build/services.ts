@@ -115,6 +115,7 @@ export function servicePartsOf(
     ...optional('connections', policies.connLimiter(service.climiter)),
     ...optional('rate', policies.rateLimiter(service.rlimiter)),
     ...optional('trusts', hostsIn(layerOptions.metadata['trustedProxies'] as readonly string[] | undefined)),
+    ...optional('hashBy', handler?.metadata?.['hash'] as 'source' | 'host' | undefined),
     ...optional('chain', handler?.chain === undefined ? undefined : chains.get(handler.chain)),
     ...optional('forwarder', world.forwarders.get(name)),
     ...optional('limits', limits),
