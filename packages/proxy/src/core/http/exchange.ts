@@ -57,7 +57,7 @@ export interface Exchange {
  * another request. Rejects with ProxyError; `progress` then says whether the client can still be told.
  */
 export async function exchange(exchanged: Exchange): Promise<boolean> {
-  const { origins, request, session, where } = exchanged;
+  const { origins, request, where } = exchanged;
   const { head, framing, progress } = request;
   const upgrade = head.version === '1.1' && isEmpty(framing) ? wantedUpgrade(head.headers) : undefined;
   const mayRepeat = isEmpty(framing) && repeatable.has(head.method);
@@ -89,7 +89,8 @@ export async function exchange(exchanged: Exchange): Promise<boolean> {
       if (answer.status === 101 || isTunnel) return await switchProtocols(exchanged, origin, answer);
       const keep = await passAnswer(exchanged, origin, answer, outgoing, sending);
       if (sending.error !== undefined) throw sending.error;
-      return keep && !session.stopping;
+      // What the head has promised is kept: a stop that comes later ends the connection at the next request, or before it.
+      return keep;
     } catch (error) {
       if (origins.closed) throw clientGone();
       throw sending.error ?? error;

@@ -71,7 +71,9 @@ class Connection {
   }
 
   async serve(): Promise<void> {
-    const interruption = (stop: () => void) => this.#session.onStopping(stop);
+    // A request that is here already, unread, was sent under a promise to serve it: two turns are enough to see it.
+    const interruption = (stop: () => void) =>
+      this.#session.onStopping(() => setImmediate(() => setImmediate(stop)));
     const { idleMs = defaultIdleMs } = this.#server;
     for (;;) {
       const started = performance.now();

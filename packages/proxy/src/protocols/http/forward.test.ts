@@ -302,6 +302,45 @@ describe('connections', () => {
   });
 });
 
+describe('a service that ends while an answer is under way', () => {
+  const request = (url: string, name: string) => `GET ${url}/${name} HTTP/1.1\r\nHost: x\r\n\r\n`;
+
+  test.each(['retire', 'stop'] as const)('%s: what its head has promised is kept', async (end) => {
+    const { client, origin, url, proxy } = await scene();
+    client.say(request(url, 'one'));
+    const server = await origin.next();
+    await server.head();
+    server.say('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha');
+    expect(await client.take('\r\n\r\nha')).not.toMatch(/Connection/);
+    const ended = proxy.service[end]();
+    // A client that has been promised another request may have sent it already.
+    if (end === 'stop') client.say(request(url, 'two'));
+    server.say('lf');
+    await client.take('lf');
+    if (end === 'retire') client.say(request(url, 'two'));
+    await server.take('GET /two ');
+    await server.head();
+    server.say(ok('last'));
+    expect(await client.all()).toMatch(/\r\nConnection: close\r\n\r\nlast$/);
+    client.socket.end();
+    await ended;
+  });
+
+  test('stop: without another request the connection ends with the answer', async () => {
+    const { client, origin, url, proxy } = await scene();
+    client.say(request(url, 'one'));
+    const server = await origin.next();
+    await server.head();
+    server.say('HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha');
+    await client.take('\r\n\r\nha');
+    const ended = proxy.service.stop();
+    server.say('lf');
+    expect(await client.all()).toBe('lf');
+    client.socket.end();
+    await ended;
+  });
+});
+
 describe("the origin's faults", () => {
   test.each([
     ['nothing', '', /closed the connection without an answer/],
