@@ -54,6 +54,11 @@ describe('a decision is one line', () => {
         msg: 'a says yes to "u" (grpc://h:1, live, 1.3 ms)',
       },
     ]);
+    // The users that stand at a service have no name of their own.
+    const own = decided({ calls: [call({ name: undefined, endpoint: 'local' })], about: 'a', answer: 'a' });
+    expect(logged(own)).toMatchObject([
+      { msg: 'the service says yes to "a" (local, live, 1.3 ms)', level: 'info' },
+    ]);
     const no = decided({
       outcome: 'no',
       about: '',
@@ -96,6 +101,19 @@ describe('a decision is one line', () => {
     );
     expect(unobserved).toMatchObject({ msg: 'could not ask the auth about "u" (2 ms): why' });
   });
+});
+
+test('a code of SOCKS stands in the fields; the words say what it means', () => {
+  const served = (status: number, error?: ProxyError): SessionEvent => ({
+    ...{ kind: 'served', what: 'CONNECT a:80', target: undefined, user: '', status, ms: 1, error },
+  });
+  expect(
+    logged(served(0), served(90), served(2, new ProxyError('forbidden', 'client', 'a rule says no'))),
+  ).toMatchObject([
+    { msg: 'CONNECT a:80', status: 0 },
+    { msg: 'CONNECT a:80', status: 90 },
+    { msg: 'CONNECT a:80: a rule says no', status: 2 },
+  ]);
 });
 
 test('what went wrong is told, hang-ups are for debugging, mistakes of ours have a stack', () => {

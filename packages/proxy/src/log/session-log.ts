@@ -66,7 +66,8 @@ function logDecision(log: Logger, facts: Facts, event: Decided): void {
     ...(before.length > 0 && { before }),
     ...(outcome === 'couldNotAsk' && code(error)),
   };
-  const name = decisive?.name ?? `the ${module}`;
+  // Users may stand at the service itself, which is then what decides.
+  const name = decisive?.name ?? (outcome === 'couldNotAsk' ? `the ${module}` : 'the service');
   const what = subject(module, about);
   const where = decisive === undefined ? `${String(rounded(ms))} ms` : place(decisive);
   const why = decisive?.reason === undefined ? '' : `: ${decisive.reason}`;
@@ -123,7 +124,8 @@ function logDialed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kin
 function logServed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kind: 'served' }>): void {
   const { what, user, status, ms, error } = event;
   const fields = { ...facts, ...(user !== '' && { user }), status, ms: rounded(ms), ...code(error) };
-  const message = `${what}${status === undefined ? '' : ` ${String(status)}`}`;
+  // Below 100 it is a code of SOCKS, whose success is 0 or 90: it stands in the fields, and the words say more.
+  const message = status === undefined || status < 100 ? what : `${what} ${String(status)}`;
   if (error === undefined) log.debug(fields, message);
   // The decision has a line of its own.
   else if (error.code === 'wrongCredentials' || error.code === 'couldNotAsk') log.debug(fields, message);
@@ -159,7 +161,7 @@ function logClosed(log: Logger, facts: Facts, event: Extract<SessionEvent, { kin
 
 /** `auth yes gost (users, 1.2 ms)`. */
 function brief({ module, outcome, about, answer, calls, ms }: Decided): string {
-  const by = calls.at(-1)?.name ?? module;
+  const by = calls.at(-1)?.name ?? 'the service';
   const said = answer === '' || answer === about ? about : `${about} = ${answer}`;
   return `${module} ${outcome}${said === '' ? '' : ` ${said}`} (${by}, ${String(rounded(ms))} ms)`;
 }
