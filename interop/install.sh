@@ -45,7 +45,7 @@ package golang-go go version
 
 go_programs() {
   command -v go || { echo 'Go is not installed'; return 1; }
-  (cd go && go vet ./... && go build -o bin/ ./server ./client)
+  (cd go && go vet ./... && go build -o bin/ ./server ./client ./plugins)
 }
 
 gost() {

@@ -1,5 +1,8 @@
 // Both proxies as programs that take the same configuration, so that a test can put either at either end.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startProgram } from '../../packages/proxy/test/program.ts';
 import type { Program } from '../../packages/proxy/test/program.ts';
@@ -24,18 +27,25 @@ export interface Proxy {
   stop(): Promise<void>;
 }
 
-/** Starts the built program (`npm run build`) with this configuration and waits until every service listens. */
+/**
+ * Starts the built program (`npm run build`) with this configuration and waits until every service listens. Its home, where it
+ * keeps the certificates that it makes, is a folder that goes with it.
+ */
 export async function startSallyport(config: ProxyConfig): Promise<Proxy> {
-  const program = startProgram(process.execPath, [launcher, '-C', '-'], { input: JSON.stringify(config) });
+  const home = mkdtempSync(path.join(tmpdir(), 'interop-sallyport-'));
+  const cleanup = () => rmSync(home, { recursive: true });
+  const input = JSON.stringify(config);
+  const program = startProgram(process.execPath, [launcher, '-C', '-'], { input, env: { HOME: home } });
   try {
     const addresses = new Map<string, string>();
     for (const { name } of config.services) {
       const line = await program.line(new RegExp(`\\b${name} listening on \\S`));
       addresses.set(name, / listening on (\S+)/.exec(line)![1]!);
     }
-    return runningProxy(program, addresses);
+    return runningProxy(program, addresses, cleanup);
   } catch (error) {
     await program.stop('SIGKILL');
+    cleanup();
     throw error;
   }
 }
@@ -61,4 +71,17 @@ export function runningProxy(
       assert.equal(code, 0, `ended with ${String(code)}:\n${log()}`);
     },
   };
+}
+
+/** Closes in the opposite order all that was opened, also when one of them fails, and rejects with the first failure. */
+export async function closeAll(closing: readonly (() => unknown)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const close of [...closing].reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }

@@ -10,6 +10,7 @@ import type { LinkFiles } from '../common/links.ts';
 import { missingGost, startGost } from './gost.ts';
 import { startPlugins } from './plugin-servers.ts';
 import type { PluginServers } from './plugin-servers.ts';
+import { closeAll } from './programs.ts';
 import type { Proxy } from './programs.ts';
 import { answers, configOf, credentials, rate, user } from './sdk-config.ts';
 import {
@@ -52,7 +53,7 @@ function suite(transport: PluginTransport): void {
     target = `127.0.0.1:${String(origin.port)}`;
   });
   after(async () => {
-    for (const close of closing.reverse()) await close();
+    await closeAll(closing);
   });
 
   // The observer is told of the start before the first test.

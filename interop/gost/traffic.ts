@@ -248,6 +248,47 @@ export async function sendDatagrams(
   }
 }
 
+/**
+ * As {@link sendDatagrams}, through a SOCKS5 proxy (RFC 1928, section 7) to one address of IPv4. Rejects when the proxy does not
+ * give an association, or takes it back before all has been answered.
+ */
+export async function sendSocks5Datagrams(
+  proxy: string,
+  target: string,
+  sent: readonly Buffer[],
+): Promise<{ replies: Buffer[] }> {
+  const control = await dial(proxy);
+  const over = once(control, 'close').then(() => {
+    throw new Error('the association has ended');
+  });
+  // Whoever waits hears of it; when nobody does, it has ended as it should.
+  over.catch(() => undefined);
+  const socket = dgram.createSocket('udp4');
+  try {
+    control.write(Buffer.from([5, 1, 0]));
+    const [, method] = await readExactly(control, 2);
+    if (method !== 0) throw new Error(`SOCKS5 method ${String(method)}`);
+    control.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+    const reply = await readExactly(control, 10);
+    if (reply[1] !== 0) throw new Error(`SOCKS5 reply ${String(reply[1])}`);
+    control.resume();
+    const { host, port } = splitAddress(target);
+    const header = Buffer.from([0, 0, 0, 1, ...host.split('.').map(Number), port >> 8, port & 255]);
+    const replies: Buffer[] = [];
+    for (const data of sent) {
+      const answer = once(socket, 'message', { signal: AbortSignal.timeout(timeoutMs) });
+      socket.send(Buffer.concat([header, data]), reply.readUInt16BE(8), splitAddress(proxy).host);
+      const [bytes] = (await Promise.race([answer, over])) as [Buffer];
+      if (!bytes.subarray(0, header.length).equals(header)) throw new Error('it names another sender');
+      replies.push(bytes.subarray(header.length));
+    }
+    return { replies };
+  } finally {
+    socket.close();
+    control.destroy();
+  }
+}
+
 /** A server that speaks first, and says goodbye and ends when its visitor has said so. */
 export async function startGreeter(): Promise<{
   port: number;

@@ -10,6 +10,7 @@ import type { PluginTransport, SdService } from '@sallyport/plugin';
 import { missingGost, startGost } from './gost.ts';
 import { startPlugins } from './plugin-servers.ts';
 import type { PluginServers } from './plugin-servers.ts';
+import { closeAll } from './programs.ts';
 import type { Proxy } from './programs.ts';
 import { dial, readExactly, request, startOrigin } from './traffic.ts';
 import type { Origin, Seen } from './traffic.ts';
@@ -91,7 +92,7 @@ function tunnelSuite(transport: PluginTransport): void {
     closing.push(() => inside?.stop());
   });
   after(async () => {
-    for (const close of closing.reverse()) await close();
+    await closeAll(closing);
   });
 
   const visit = (address: string, host: string) => request(address, '/page', { headers: { host } });
@@ -219,7 +220,7 @@ function routerSuite(transport: PluginTransport): void {
   });
   after(async () => {
     for (const socket of sites) socket.destroy();
-    for (const close of closing.reverse()) await close();
+    await closeAll(closing);
   });
 
   /** Joins as a site, and answers the status and the connection. */
