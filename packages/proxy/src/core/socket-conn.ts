@@ -53,6 +53,9 @@ class SocketConn implements Conn {
   #queue: Buffer[] = [];
   #queuedBytes = 0;
   #ended = false;
+  /** It can carry nothing more. Most connections end like this in peace, so that the error is made for whoever asks. */
+  #isOver = false;
+  #cause: unknown;
   #failure: ProxyError | undefined;
   #waiter: Waiter | undefined;
   #draining: Promise<void> | undefined;
@@ -96,11 +99,13 @@ class SocketConn implements Conn {
     this.#ended = true;
     this.#waiter?.resolve(null);
     this.#waiter = undefined;
+    // A reset that came together with bytes looks like this, too; whoever has gone altogether fails to take even nothing.
+    if (this.under === undefined && this.#socket.writable) this.#socket.write('');
   };
 
   readonly #onData = (bytes: Buffer): void => {
     // A reset that has to wait for its moment lets bytes come that nobody is meant to see.
-    if (this.#failure !== undefined) return;
+    if (this.#isOver) return;
     if (this.#waiter !== undefined) {
       const { resolve } = this.#waiter;
       this.#waiter = undefined;
@@ -125,7 +130,7 @@ class SocketConn implements Conn {
       return Promise.resolve(bytes);
     }
     if (this.#ended) return Promise.resolve(null);
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#isOver) return Promise.reject(this.#reason());
     if (this.#waiter !== undefined) {
       return Promise.reject(new ProxyError('internal', 'self', 'two readers on one connection'));
     }
@@ -141,7 +146,7 @@ class SocketConn implements Conn {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (this.#isOver) return Promise.reject(this.#reason());
     if (this.#ending !== undefined) {
       return Promise.reject(
         new ProxyError('internal', 'self', 'written to a connection after its direction was ended'),
@@ -202,7 +207,7 @@ class SocketConn implements Conn {
   detach(): Socket | undefined {
     const socket = this.#socket;
     const inUse = this.#stream !== undefined || this.#waiter !== undefined || this.#ending !== undefined;
-    if (inUse || this.#ended || this.#failure !== undefined || socket.destroyed) return undefined;
+    if (inUse || this.#ended || this.#isOver || socket.destroyed) return undefined;
     this.#isDetached = true;
     socket.pause();
     socket
@@ -221,16 +226,21 @@ class SocketConn implements Conn {
 
   /** The connection can carry nothing more. The first reason stays. */
   #fail(cause: unknown): void {
-    if (this.#failure !== undefined) return;
-    const code = this.#side === 'client' ? 'clientClosed' : 'upstreamClosed';
-    const how = cause === undefined ? 'is closed' : `broke: ${reasonOf(cause)}`;
-    this.#failure = new ProxyError(code, this.#side, `the connection with the ${this.#side} ${how}`, {
-      cause,
-    });
-    this.#waiter?.reject(this.#failure);
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#cause = cause;
+    this.#waiter?.reject(this.#reason());
     this.#waiter = undefined;
-    this.#drain?.reject(this.#failure);
+    this.#drain?.reject(this.#reason());
     this.#drain = this.#draining = undefined;
+  }
+
+  #reason(): ProxyError {
+    const code = this.#side === 'client' ? 'clientClosed' : 'upstreamClosed';
+    const cause = this.#cause;
+    const how = cause === undefined ? 'is closed' : `broke: ${reasonOf(cause)}`;
+    const message = `the connection with the ${this.#side} ${how}`;
+    return (this.#failure ??= new ProxyError(code, this.#side, message, { cause }));
   }
 }
 

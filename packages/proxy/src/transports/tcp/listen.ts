@@ -21,7 +21,9 @@ export function listenTcp(
   options: TcpListenerOptions = {},
 ): Promise<Listening> {
   const server = createServer({ ...socketOptions(options), pauseOnConnect: true }, (socket) => {
-    accept(createSocketConn(socket, { side: 'client' }));
+    // Reset before it was accepted: nobody can be asked who it was, and the system may show its end as a half-closed one.
+    if (socket.remoteAddress === undefined) socket.destroy();
+    else accept(createSocketConn(socket, { side: 'client' }));
   });
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => {
