@@ -2,6 +2,7 @@ import { formatPlace } from '../schema/source.ts';
 import type { Located } from '../schema/read.ts';
 import type { Config } from './merge.ts';
 import type { CompatSwitch } from './sections/compat.ts';
+import type { ServiceConfig } from './sections/services.ts';
 import { clientBlocks } from './tls-files.ts';
 
 /**
@@ -51,9 +52,28 @@ export function differences(config: Config): readonly string[] {
     'recordCredentials',
     'records hold no credentials of requests',
     'records hold `Authorization` and `Proxy-Authorization` as they are',
-    config.services.filter(({ recorders = [] }) =>
-      recorders.some(({ record }) => record === 'recorder.service.handler'),
-    ),
+    config.services.filter(recordsRequests),
+  );
+  add(
+    'gostRecord',
+    '`Gost-Record` of a request does not say what is recorded',
+    'a request that says `Gost-Record: off` is not recorded',
+    config.services.filter(recordsRequests),
+  );
+  add(
+    'gostTarget',
+    '`Gost-Target` of a request does not say where it goes',
+    'a request goes where its `Gost-Target` says, whatever its first line says',
+    // Only clients of GOST's second version send it: beside every HTTP proxy the line would hide those that matter.
+    config.compat.has('gostTarget') ? config.services.filter(isHttpProxy) : [],
   );
   return found;
+}
+
+function recordsRequests({ recorders = [] }: ServiceConfig): boolean {
+  return recorders.some(({ record }) => record === 'recorder.service.handler');
+}
+
+function isHttpProxy({ handler }: ServiceConfig): boolean {
+  return ['auto', 'http'].includes(handler?.type ?? 'auto');
 }

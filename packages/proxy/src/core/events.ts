@@ -70,6 +70,8 @@ export interface Served {
   readonly error: ProxyError | undefined;
   /** For records: what only the protocol knows, under GOST's key (`http`, `tls`). */
   readonly details?: Readonly<Record<string, unknown>>;
+  /** What the client wants to be recorded of it (GOST's `Gost-Record`), in small letters. Whether that counts, records know. */
+  readonly recordMode?: string | undefined;
 }
 
 /** The client's connection has ended. */

@@ -36,6 +36,11 @@ export interface HandlerOptions {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** For protocols that speak TLS within themselves: the service's certificate. */
   readonly tls?: ServerTls;
+  /** What of GOST is switched on. */
+  readonly compat?: {
+    /** A request's `Gost-Target` or `X-Gost-Target` names its target. Default false. */
+    readonly gostTarget?: boolean;
+  };
 }
 
 /** The end that speaks to a node. */

@@ -34,6 +34,8 @@ export interface RecordsOptions {
   readonly forwards?: boolean;
   /** `Authorization`, `Proxy-Authorization` and what URIs hold are recorded as they are. Default false. */
   readonly recordCredentials?: boolean;
+  /** A request whose client says `Gost-Record: off` is not recorded. Default false. */
+  readonly clientsDecide?: boolean;
   readonly note: Note;
 }
 
@@ -64,7 +66,8 @@ interface Kept {
  * are handed to their sinks, and nothing ever waits for them. The sinks are closed by whoever made them.
  */
 export function createRecords(options: RecordsOptions): EventSink {
-  const { uses, labels = {}, forwards = false, recordCredentials = false, note } = options;
+  const { uses, labels = {}, forwards = false, recordCredentials = false } = options;
+  const { clientsDecide = false, note } = options;
   const useOf = (name: RecordName) => uses.find(({ record }) => record === name);
   const client = useOf('recorder.service.client.address');
   const dial = useOf('recorder.service.router.dial.address');
@@ -112,6 +115,14 @@ export function createRecords(options: RecordsOptions): EventSink {
     kept.reached.set(forwards ? '' : keyOf(event.target), reachedBy(event, forwards));
   };
 
+  /** What has come until now belongs to no later record. */
+  const begin = (session: SessionFacts, kept: Kept) => {
+    const { received, sent } = session.traffic;
+    kept.decisions = [];
+    kept.told = { received, sent };
+    kept.untold = false;
+  };
+
   const tell = (
     session: SessionFacts,
     kept: Kept,
@@ -124,9 +135,7 @@ export function createRecords(options: RecordsOptions): EventSink {
   ) => {
     const { decisions, told } = kept;
     const { received, sent } = session.traffic;
-    kept.decisions = [];
-    kept.told = { received, sent };
-    kept.untold = false;
+    begin(session, kept);
     const { target, ms, error, details = {} } = event;
     const traffic = { received: received - told.received, sent: sent - told.sent };
     try {
@@ -176,7 +185,9 @@ export function createRecords(options: RecordsOptions): EventSink {
         const kept = keptOf(session);
         tellUnreached(kept);
         if (handler === undefined) return;
-        if (event.details === undefined || Object.keys(event.details).length === 0) {
+        // `headers` leaves out bodies, which are in none of ours.
+        if (clientsDecide && event.recordMode === 'off') begin(session, kept);
+        else if (event.details === undefined || Object.keys(event.details).length === 0) {
           kept.untold = true;
           kept.failed = event.error;
         } else tell(session, kept, event);

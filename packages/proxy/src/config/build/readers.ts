@@ -81,6 +81,7 @@ export function createReaders(config: Config, policies: Policies, log: Logger): 
           labels: Object.fromEntries(metadata?.labels ?? []),
           forwards: service.forwarder !== undefined,
           recordCredentials: config.compat.has('recordCredentials'),
+          clientsDecide: config.compat.has('gostRecord'),
         }),
       );
     }

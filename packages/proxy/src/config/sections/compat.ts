@@ -11,15 +11,9 @@ export const compatSwitches = {
   directWithoutNode: 'a hop without a node, or that could not be asked, means a direct connection',
   headerAddresses: 'a websocket client is whoever its headers say, whoever sends them',
   recordCredentials: 'records hold `Authorization` and `Proxy-Authorization` as they are',
+  gostTarget: 'a request goes where its `Gost-Target` says, whatever its first line says',
+  gostRecord: 'a request that says `Gost-Record: off` is not recorded',
 } as const;
-
-/** Switches that this version does not have: the headers stay without effect. */
-const unserved = [
-  // A request’s `Gost-Target` header names another target.
-  'gostTarget',
-  // A request’s `Gost-Record` header says what is recorded.
-  'gostRecord',
-];
 
 export type CompatSwitch = keyof typeof compatSwitches;
 
@@ -28,7 +22,6 @@ export const compat = mapping(
   Object.fromEntries(Object.keys(compatSwitches).map((name) => [name, optional(flag())])) as {
     [K in CompatSwitch]: ReturnType<typeof optional<boolean>>;
   },
-  { unserved },
 );
 
 export type CompatConfig = Of<typeof compat>;

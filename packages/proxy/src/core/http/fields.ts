@@ -12,6 +12,12 @@ const perConnection = new Set([
   'host',
 ]);
 
+/**
+ * Fields by which GOST's clients tell a proxy where to go and what to record. Whoever comes next is not told: it could go
+ * elsewhere than the rules here were asked about.
+ */
+const forGost = new Set(['gost-target', 'x-gost-target', 'gost-record']);
+
 /** What {@link forwardable} is told beside the fields. */
 export interface ForwardableOptions {
   /** Where `Connection` is looked up: the head, also for trailers. Default: the fields themselves. */
@@ -21,8 +27,8 @@ export interface ForwardableOptions {
 }
 
 /**
- * The fields of a message that go on to the next one: without those of {@link perConnection}, without `Proxy-*`, and
- * without what `Connection` names.
+ * The fields of a message that go on to the next one: without those of {@link perConnection} and {@link forGost},
+ * without `Proxy-*`, and without what `Connection` names.
  */
 export function forwardable(
   fields: readonly string[],
@@ -32,7 +38,7 @@ export function forwardable(
   const kept: string[] = [];
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i]!.toLowerCase();
-    if (perConnection.has(name) || named.includes(name)) continue;
+    if (perConnection.has(name) || forGost.has(name) || named.includes(name)) continue;
     if (name === 'proxy-connection' || (name.startsWith('proxy-') && !keepsProxyFields)) continue;
     kept.push(fields[i]!, fields[i + 1]!);
   }

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { bodyFraming, headerValues, Http1Error, keepsAlive } from '@sallyport/plugin/wire';
+import { bodyFraming, headerValue, headerValues, Http1Error, keepsAlive } from '@sallyport/plugin/wire';
 import type { BodyFraming, Http1RequestHead } from '@sallyport/plugin/wire';
 import { formatAddress } from '../address.ts';
 import type { Conn } from '../conn.ts';
@@ -160,6 +160,7 @@ class Connection {
       ms: performance.now() - started,
       error,
       ...(request !== undefined && {
+        recordMode: recordMode(request.head),
         details: {
           http: recordOf(request, this.#server.scheme ?? 'http'),
           ...(request.node !== undefined && { node: request.node }),
@@ -176,6 +177,11 @@ function frame(head: Http1RequestHead): BodyFraming {
     if (!(cause instanceof Http1Error)) throw cause;
     throw new ProxyError('malformedRequest', 'client', cause.message, { cause, status: cause.status });
   }
+}
+
+/** As in GOST a CONNECT does not say what is recorded. */
+function recordMode({ method, headers }: Http1RequestHead): string | undefined {
+  return method === 'CONNECT' ? undefined : headerValue(headers, 'gost-record')?.toLowerCase();
 }
 
 /** RFC 9112, section 3.2. Many small clients leave it out of a CONNECT, where it says nothing that the target does not. */

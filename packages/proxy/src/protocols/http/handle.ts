@@ -14,7 +14,7 @@ import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
 import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import type { HandlerMetadata } from './options.ts';
 import { resistProbe } from './probe-resist.ts';
-import { requestTarget } from './target.ts';
+import { gostTarget, requestTarget } from './target.ts';
 import type { RequestTarget } from './target.ts';
 
 /**
@@ -23,7 +23,7 @@ import type { RequestTarget } from './target.ts';
  */
 export async function handleHttp(client: End, session: Session, options: HandlerOptions): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'HTTP needs a connection');
-  const proxy = new HttpProxy(client, session, options.metadata as HandlerMetadata);
+  const proxy = new HttpProxy(client, session, options);
   await serveRequests(client, session, proxy);
 }
 
@@ -36,13 +36,16 @@ class HttpProxy {
   readonly #client: Conn;
   readonly #session: Session;
   readonly #metadata: HandlerMetadata;
+  readonly #gostTarget: boolean;
   /** The `Proxy-Authorization` that was accepted, and whom it stands for. */
   #accepted: { readonly value: string | undefined } | undefined;
 
-  constructor(client: Conn, session: Session, metadata: HandlerMetadata) {
+  constructor(client: Conn, session: Session, options: HandlerOptions) {
+    const metadata = options.metadata as HandlerMetadata;
     this.#client = client;
     this.#session = session;
     this.#metadata = metadata;
+    this.#gostTarget = options.compat?.gostTarget === true;
     this.idleMs = metadata.idleTimeoutMs;
     this.realm = metadata.authBasicRealm;
     this.fields = ownFields(metadata);
@@ -58,7 +61,8 @@ class HttpProxy {
       await this.#authenticate(request);
       return this.#datagrams(request);
     }
-    const target = requestTarget(request.head);
+    const written = requestTarget(request.head);
+    const target = this.#gostTarget ? gostTarget(request.head, written) : written;
     request.target = target.address;
     request.isTunnel = target.kind === 'tunnel';
     await this.#authenticate(request);

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib';
+import { headerValue } from '@sallyport/plugin/wire';
 import type { Http1RequestHead } from '@sallyport/plugin/wire';
 import { canonicalTarget, parseAuthority } from '../../core/address.ts';
 import type { Address } from '../../core/conn.ts';
@@ -43,13 +45,37 @@ export function requestTarget({
   const address = canonicalTarget(parseAuthority(authority!, 80));
   // Section 3.2.4: a client that means the server itself leaves the path out.
   const path = rest === '' ? (method === 'OPTIONS' ? '*' : '/') : rest!.startsWith('?') ? `/${rest!}` : rest!;
-  const name = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return {
-    kind: 'forward',
-    address,
-    path,
-    host: address.port === 80 ? name : `${name}:${String(address.port)}`,
-  };
+  return { kind: 'forward', address, path, host: hostOf(address) };
+}
+
+/**
+ * The same request with the target that its `X-Gost-Target` or else its `Gost-Target` names, for both the address and the
+ * `Host`. As in GOST port 80 is meant where none is written, and what is not encoded as GOST does is no name. Throws
+ * ProxyError with status 400 where what is named is no host.
+ */
+export function gostTarget(
+  { headers }: Pick<Http1RequestHead, 'headers'>,
+  target: RequestTarget,
+): RequestTarget {
+  const written = ['x-gost-target', 'gost-target'].map((name) => headerValue(headers, name));
+  const name = written.map(decodeGostTarget).find((one) => one !== undefined);
+  if (name === undefined) return target;
+  const address = canonicalTarget(parseAuthority(name, 80));
+  return { ...target, address, host: target.kind === 'tunnel' ? '' : hostOf(address) };
+}
+
+/** Base64url of the name's CRC-32, big-endian, and of the name in base64url once more (GOST v2 has it so). */
+function decodeGostTarget(written = ''): string | undefined {
+  if (!/^[\w-]{6,}$/.test(written)) return undefined;
+  const bytes = Buffer.from(written, 'base64url');
+  const inner = bytes.toString('latin1', 4);
+  const name = Buffer.from(/^[\w-]+$/.test(inner) ? inner : '', 'base64url');
+  return name.length > 0 && crc32(name) === bytes.readUInt32BE(0) ? name.toString() : undefined;
+}
+
+function hostOf({ host, port }: Address): string {
+  const name = host.includes(':') ? `[${host}]` : host;
+  return port === 80 ? name : `${name}:${String(port)}`;
 }
 
 function refuse(code: 'malformedRequest' | 'unsupported', status: number, message: string): ProxyError {
