@@ -43,14 +43,22 @@ export function openLog(options: LogOptions = {}): OpenLog {
   const destination = pino.destination({ fd, sync: false, maxLength: maxWaitingBytes });
   // A reader that has gone (`sallyport | head`) is no reason to stop; there is nowhere left to say so.
   destination.on('error', () => undefined);
+  // The lines of one turn of the event loop go out together: a write costs as much as all that is said in it.
+  let waiting: string[] = [];
+  const flush = () => {
+    const lines = waiting;
+    waiting = [];
+    if (lines.length > 0) destination.write(lines.join(''));
+  };
   const log = createLog(options.level ?? 'info', silent, {
     write(line) {
-      destination.write(format === 'text' ? formatLine(line) : line);
+      if (waiting.push(format === 'text' ? formatLine(line) : line) === 1) setImmediate(flush);
     },
   });
   return {
     log,
     close() {
+      flush();
       return new Promise((resolve) => {
         destination.once('close', resolve).once('error', () => {
           resolve();
@@ -63,12 +71,20 @@ export function openLog(options: LogOptions = {}): OpenLog {
 
 /** A log that hands each finished JSON line to `sink`. */
 export function createLog(level: LogLevel, silent: boolean, sink: { write(line: string): void }): Logger {
+  let lastMs = NaN;
+  let lastTime = '';
+  const time = () => {
+    const ms = Date.now();
+    if (ms !== lastMs) lastTime = `,"time":"${new Date(ms).toISOString()}"`;
+    lastMs = ms;
+    return lastTime;
+  };
   return pino(
     {
       level: silent ? 'silent' : level,
       base: null,
       messageKey: 'msg',
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      timestamp: time,
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: secretPaths, censor: '***' },
       hooks: { streamWrite: maskSecrets },

@@ -11,6 +11,8 @@ import type { Decided, EventSink, SessionEvent, SessionFacts } from '../core/eve
  */
 export function logSessions(log: Logger): EventSink {
   return (session, event) => {
+    // What nobody reads is not put into words.
+    if (isDetail(event) && !log.isLevelEnabled('debug')) return;
     const facts = { session: session.id, client: formatAddress(session.client) };
     switch (event.kind) {
       case 'opened':
@@ -31,6 +33,22 @@ export function logSessions(log: Logger): EventSink {
         logClosed(log, facts, event);
     }
   };
+}
+
+/** True for what is told at `debug`. Of what this does not know, each line decides for itself. */
+function isDetail(event: SessionEvent): boolean {
+  switch (event.kind) {
+    case 'opened':
+    case 'dialing':
+    case 'dialed':
+      return true;
+    case 'decided':
+      return event.outcome === 'yes' && event.module !== 'auth';
+    case 'served':
+      return event.error === undefined;
+    case 'closed':
+      return event.error === undefined && event.target === undefined;
+  }
 }
 
 interface Facts {
