@@ -94,6 +94,7 @@ function hopNames(hop: HopConfig, lookUp: References): void {
 function nodeNames(node: NodeConfig | ForwarderNodeConfig, lookUp: References): void {
   const at = lookUp.from(node, node.name ?? 'a node');
   at('bypasses', 'bypass', 'bypasses');
+  // A forwarder's node has neither of these.
   at('resolvers', 'resolver');
   at('hosts', 'hosts');
   for (const rule of [...(node.http?.rewriteRequestBody ?? []), ...(node.http?.rewriteResponseBody ?? [])])
@@ -142,7 +143,9 @@ class References {
     const defined =
       known.length === 0 ? `no ${what} is defined` : `defined: ${known.slice(0, 20).join(', ')}`;
     const message = `${owner}: ${what} \`${name}\` is not defined; ${defined}${didYouMean(name, known)}`;
-    if (this.#lenient) this.#report.warn(place, path, `${message} (ignored, \`compat.missingReferences\`)`);
+    // GOST lets nobody in where an admission is missing; to ignore it would let everybody in.
+    if (this.#lenient && list !== 'admissions')
+      this.#report.warn(place, path, `${message} (ignored, \`compat.missingReferences\`)`);
     else this.#report.error(place, path, message);
   }
 }

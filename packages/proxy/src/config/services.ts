@@ -2,9 +2,14 @@ import type { Report } from '../schema/report.ts';
 import type { Config } from './merge.ts';
 import { modules } from '../modules.ts';
 import { protocolOf } from './sections/blocks.ts';
+import { warnUnused } from './unused.ts';
 
 /** What of a service does not fit together, and circles that can be seen before anybody connects. */
 export function checkServices(config: Config, report: Report): void {
+  const forwarding = modules.protocols.flatMap(({ type, handler }) =>
+    handler?.forwards === undefined ? [] : [type],
+  );
+  warnUnused(config, report);
   for (const service of config.services) {
     // Gaps are there only beside errors that are already reported.
     const type = service.handler?.type ?? 'auto';
@@ -25,31 +30,34 @@ export function checkServices(config: Config, report: Report): void {
       );
     }
     const nodes = service.forwarder?.nodes?.length ?? 0;
-    if (handler.forwards === true && nodes === 0 && service.forwarder?.hop === undefined) {
+    if (handler.forwards === 'always' && nodes === 0 && service.forwarder?.hop === undefined) {
       report.error(
         place,
         path,
         `handler \`${type}\` needs a \`forwarder\` with at least one node, or a \`hop\``,
       );
     }
-    if (handler.forwards !== true && service.has('forwarder')) {
+    if (handler.forwards === undefined && service.has('forwarder')) {
       report.error(
         service.keyAt('forwarder'),
         `${service.path()}.forwarder`,
-        `is not used by handler \`${type}\`; handlers that forward: tcp, udp, forward`,
+        `is not used by handler \`${type}\`; handlers that forward: ${forwarding.join(', ')}`,
       );
     }
     refuseCircle(config, service, report);
   }
 }
 
-/** A service whose forwarder's only node is the service itself. Other circles are cut when they are run through. */
+/** A service with a node that is the service itself. Other circles are cut when they are run through. */
 function refuseCircle(config: Config, service: Config['services'][number], report: Report): void {
   const start = config.services.indexOf(service);
   const seen = new Set<number>();
   const walk = (index: number): boolean => {
-    const { forwarder } = config.services[index]!;
-    for (const node of forwarder?.nodes ?? []) {
+    const { forwarder, handler } = config.services[index]!;
+    // At the end of a chain the address is another machine's.
+    if (handler?.chain !== undefined) return false;
+    const named = config.hops.find(({ name }) => name !== undefined && name === forwarder?.hop);
+    for (const node of named?.nodes ?? forwarder?.nodes ?? []) {
       const { addr } = node;
       if (addr === undefined) continue;
       const next = config.services.findIndex(
@@ -80,5 +88,7 @@ function isSameHost(listens: string, dialled: string): boolean {
   const local = /^(127\.\d+\.\d+\.\d+|localhost|::1|0\.0\.0\.0|::)$/i;
   if (listens === '' || listens === '0.0.0.0' || listens === '::')
     return local.test(dialled) || dialled === '';
-  return listens.toLowerCase() === dialled.toLowerCase();
+  const named = dialled.toLowerCase();
+  if (named === 'localhost' && local.test(listens)) return true;
+  return listens.toLowerCase() === named;
 }

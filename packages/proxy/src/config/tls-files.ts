@@ -11,8 +11,8 @@ const maxPemBytes = 1024 * 1024;
 
 /** What the `tls` blocks of a configuration name, read from its files. */
 export interface TlsFiles {
-  /** How we speak TLS to whoever the block is about. */
-  client(tls: ClientTlsConfig): ClientTls;
+  /** How we speak TLS to whoever the block is about. What is wrong with one that is not of the file goes to `found`. */
+  client(tls: ClientTlsConfig, found?: Report): ClientTls;
   /** How we are spoken to. Undefined: no certificate is named, so that one has to be found or made. */
   server(tls: ServerTlsConfig): ServerTls | undefined;
   /** Whom a listener demands a certificate of, where its own is found or made. */
@@ -38,16 +38,11 @@ export function readTlsFiles(config: Config, report: Report): TlsFiles {
   for (const tls of clientBlocks(config)) clients.set(tls, readClient(tls, verifies, report));
   for (const tls of serverBlocks(config)) servers.set(tls, readServer(tls, report));
   return {
-    client: (tls) => clients.get(tls) ?? readClient(tls, verifies, report),
+    client: (tls, found = report) => clients.get(tls) ?? readClient(tls, verifies, found),
     server: (tls) => servers.get(tls)?.tls,
     ca: (tls) => servers.get(tls)?.ca ?? {},
     names: [...names],
   };
-}
-
-/** Of a block that is not part of the file, such as a node that a plugin names. */
-export function readClientTls(tls: ClientTlsConfig, config: Config, report: Report): ClientTls {
-  return readClient(tls, !config.compat.has('unverifiedTls'), report);
 }
 
 /** Every block that says how we speak TLS to somebody. */

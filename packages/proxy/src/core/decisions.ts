@@ -18,6 +18,7 @@ const statuses: Partial<Readonly<Record<ModuleKind, number>>> = {
   hosts: 503,
   resolver: 503,
   hop: 503,
+  limiter: 503,
 };
 
 /** What the questions of a session have in common. */
@@ -110,7 +111,8 @@ export class Decisions implements Decider {
 
 /** Whatever a policy throws, it could not be asked; a built-in that throws has a fault, and could not either. */
 function couldNotAsk({ module, status }: Question<unknown>, cause: unknown, message?: string): ProxyError {
-  if (cause instanceof ProxyError) return cause;
+  const isWhole = cause instanceof ProxyError && (cause.code !== 'couldNotAsk' || cause.status !== undefined);
+  if (isWhole) return cause;
   const said = message ?? (cause instanceof Error ? cause.message : String(cause));
   return new ProxyError('couldNotAsk', 'plugin', said, { cause, status: status ?? statuses[module] });
 }

@@ -11,8 +11,8 @@ export function valueToJson(value: Value): string {
       if (typeof value.value === 'string') return JSON.stringify(value.value);
       if (value.value === null || typeof value.value === 'boolean') return String(value.value);
       // Whole numbers beyond 2^53 are exact only as they were written.
-      return /^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(value.text)
-        ? value.text
-        : JSON.stringify(value.text);
+      if (/^-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?$/.test(value.text)) return value.text;
+      // YAML's other spellings (`0x10`, `.5`); what JSON has no number for (`.inf`) stays a text.
+      return JSON.stringify(Number.isFinite(value.value) ? value.value : value.text);
   }
 }

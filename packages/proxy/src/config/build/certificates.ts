@@ -16,10 +16,11 @@ export function certificates(
   log: Logger,
 ): (tls: ServerTlsConfig | undefined) => ServerTls {
   let found: Pick<ServerTls, 'cert' | 'key'> | undefined;
+  const { tls: top } = config;
   const fallback = (): Pick<ServerTls, 'cert' | 'key'> => {
-    const top = config.tls === undefined ? undefined : files.server(config.tls);
-    if (top !== undefined) return top;
-    const { commonName, organization, validityMs } = config.tls ?? {};
+    const whole = top === undefined ? undefined : files.server(top);
+    if (whole !== undefined) return whole;
+    const { commonName, organization, validityMs } = top ?? {};
     return (found ??= findIdentity({
       ...(commonName !== undefined && { commonName }),
       ...(organization !== undefined && { organization }),
@@ -29,17 +30,13 @@ export function certificates(
       },
     }));
   };
+  const rulesOf = (block: ServerTlsConfig | undefined) =>
+    block === undefined ? {} : { ...parameters(block), ...serverRules(block), ...files.ca(block) };
   return (tls) => {
     const own = tls === undefined ? undefined : files.server(tls);
     if (own !== undefined) return own;
-    const identity = fallback();
-    if (tls === undefined) return { cert: identity.cert, key: identity.key };
-    return {
-      ...parameters(tls),
-      ...serverRules(tls),
-      ...files.ca(tls),
-      cert: identity.cert,
-      key: identity.key,
-    };
+    const { cert, key } = fallback();
+    // As in GOST everything at the top counts for who has no certificate of its own, also of whom one is demanded.
+    return { ...rulesOf(top), ...rulesOf(tls), cert, key };
   };
 }

@@ -87,6 +87,7 @@ export async function buildGraph(
   const chains = new Map<string, Chain>();
   const hops: Hop[] = [];
   const services: { name: string; what: string; running: RunningService }[] = [];
+  const made: ServiceParts[] = [];
   const policies = await createPolicies({
     config,
     tls,
@@ -108,11 +109,12 @@ export async function buildGraph(
     await ending((running) => running.close());
     // What waits for recorders and observers is handed over before their plugins are closed.
     await readers.close();
+    for (const { limits } of made) limits?.close();
     await Promise.all(hops.map((hop) => hop.close()));
     await policies.close();
     await direct.close();
   };
-  const world: NodeWorld = { policies, clientTls: (block) => tls.client(block) };
+  const world: NodeWorld = { policies, clientTls: (block, found) => tls.client(block, found) };
   try {
     const keep = (hop: Hop) => {
       hops.push(hop);
@@ -157,6 +159,7 @@ export async function buildGraph(
           readers: ({ name }) => readers.of(name).sinks,
         }),
       );
+      made.push(parts);
       const what = `${service.handler?.type ?? 'auto'} over ${service.listener?.type ?? 'tcp'}`;
       prepared.push({ parts, what, config: service });
     }

@@ -1,7 +1,9 @@
 import { createSource } from '../../schema/source.ts';
 import { createReport, formatFindings } from '../../schema/report.ts';
+import type { Report } from '../../schema/report.ts';
 import { parseTree } from '../../schema/parse.ts';
 import { writeJson } from '@sallyport/plugin/wire';
+import { combine, contractByKind } from '@sallyport/plugin';
 import type { HopNode } from '@sallyport/plugin';
 import { createHop } from '../../chain/hop.ts';
 import type { Hop } from '../../chain/hop.ts';
@@ -35,8 +37,8 @@ import type { Policies } from './policies.ts';
 /** What nodes are made with. */
 export interface NodeWorld {
   readonly policies: Policies;
-  /** What a `tls` block comes to; of one that a plugin wrote too. */
-  clientTls(tls: ClientTlsConfig): ClientTls;
+  /** What a `tls` block comes to. What is wrong with one that a plugin wrote goes to `found`. */
+  clientTls(tls: ClientTlsConfig, found?: Report): ClientTls;
 }
 
 /** The names that one key and its plural hold. */
@@ -49,7 +51,11 @@ export function hopOf(config: HopConfig, world: NodeWorld, prefix: string): Hop 
   const { policies } = world;
   const name = config.name ?? prefix;
   if (config.plugin !== undefined) {
-    const policy = policies.plugins.connect('hop', `hop ${name}`, config.plugin);
+    const { plugin } = config;
+    const asked = policies.plugins.connect('hop', `hop ${name}`, plugin);
+    const { onError } = plugin;
+    const policy =
+      onError === undefined ? asked : combine(contractByKind.hop, [{ name, policy: asked, onError }]);
     return createPluginHop({ name, policy, nodeOf: (json) => pluginNode(json, world) });
   }
   const rules = ruleTests(policies);
@@ -116,7 +122,8 @@ function nodeOf(
   rules: (rule: Rule) => RuleTest,
 ): NodeSpec {
   const { policies } = world;
-  const { connector, dialer } = 'connector' in config || 'dialer' in config ? (config as NodeConfig) : {};
+  // A forwarder's node has none of these.
+  const { connector, dialer, hosts, resolver } = config as NodeConfig;
   const spoken = protocolOf(connector?.type ?? 'http').connector!;
   const old = config as ForwarderNodeConfig;
   const older = old.protocol ?? old.host ?? old.pathStart;
@@ -135,9 +142,8 @@ function nodeOf(
     name: config.name ?? unnamed,
     address: config.addr,
     network: config.network,
-    // The lowest layer of a stack goes over whatever leads to the node.
-    dialer: (under) =>
-      layers.slice(1).reduce<Way>((way, layer) => layer.wrap(way, options), lowest(under, layers[0]!.type)),
+    // The lowest layer of a stack goes over whatever leads to the node; a path is dialled there as well.
+    dialer: (under) => layers.slice(1).reduce<Way>((way, layer) => layer.wrap(way, options), under),
     connector: spoken,
     options: {
       metadata: connector?.metadata ?? {},
@@ -146,8 +152,8 @@ function nodeOf(
       node: config.addr,
     },
     bypass: policies.group('bypass', namesOf(config.bypass, config.bypasses)),
-    hosts: policies.group('hosts', namesOf(config.hosts, undefined)),
-    resolver: policies.group('resolver', namesOf(config.resolver, undefined)),
+    hosts: policies.group('hosts', namesOf(hosts, undefined)),
+    resolver: policies.group('resolver', namesOf(resolver, undefined)),
     ...matched,
     weight: config.metadata?.weight ?? 1,
     backup: config.metadata?.backup ?? false,
@@ -156,12 +162,6 @@ function nodeOf(
     http: httpOf(config.http, old.auth, world),
     tls: config.tls && world.clientTls(config.tls),
   };
-}
-
-/** A unix socket is dialled by the path; everything else goes along the way beneath. */
-function lowest(under: Way, type: string): Way {
-  if (type !== 'unix') return under;
-  return modules.stacks.unix[0].wrap(undefined, { metadata: {} });
 }
 
 function httpOf(
@@ -202,7 +202,11 @@ function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
   // What a newer GOST knows of a node and we do not is nothing to fail for; what is wrong is.
   const config = tree && nodeReader(tree, '', { report, lenient: true });
   const unknown = config === undefined ? [] : unknownNames(config, world);
-  if (config === undefined || report.errors.length > 0 || unknown.length > 0) {
+  const readable = config !== undefined && report.errors.length === 0 && unknown.length === 0;
+  const own = { ...world, clientTls: (block: ClientTlsConfig) => world.clientTls(block, report) };
+  const spec = readable ? nodeOf(config, own, config.name ?? 'node', ruleTests(world.policies)) : undefined;
+  // Files that its `tls` blocks name have been read by now.
+  if (config === undefined || spec === undefined || report.errors.length > 0) {
     const why = [...formatFindings(report.errors, report.more), ...unknown].join('; ');
     return Promise.reject(
       new ProxyError('noRoute', 'plugin', `the node ${json.addr} of the plugin cannot be used: ${why}`, {
@@ -210,7 +214,6 @@ function pluginNode(json: HopNode, world: NodeWorld): Promise<BoundNode> {
       }),
     );
   }
-  const spec = nodeOf(config, world, config.name ?? 'node', ruleTests(world.policies));
   const server = `${formatAddress(config.addr)} ${config.connector?.type ?? 'http'} ${config.dialer?.type ?? 'tcp'}`;
   return Promise.resolve({ spec, server });
 }

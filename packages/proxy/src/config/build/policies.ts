@@ -125,6 +125,7 @@ export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies
       if (one.plugin !== undefined) await add('recorder', 'recorder', one, notBuiltIn);
     }
   } catch (error) {
+    for (const resolver of resolvers) resolver.close();
     await plugins.close();
     throw error;
   }

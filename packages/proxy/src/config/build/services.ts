@@ -52,7 +52,11 @@ export function servicePartsOf(
   const { name, handler, listener, metadata } = service;
   const protocol = protocolOf(handler?.type ?? 'auto');
   const stack = modules.stacks[(listener?.type ?? 'tcp') as keyof typeof modules.stacks];
-  const serviceLog = log.child({ service: name });
+  const labels = metadata?.labels ?? [];
+  const serviceLog = log.child({
+    service: name,
+    ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
+  });
   const needsTls = stack.some(({ type }) => type === 'tls');
   const layerOptions: LayerOptions = {
     metadata: trustingAll(listener, world.config) ?? listener?.metadata ?? {},
@@ -76,6 +80,7 @@ export function servicePartsOf(
           problem,
           ...(serviceLimiter !== undefined && { serviceLimiter }),
           ...(handlerLimiter !== undefined && { handlerLimiter }),
+          ...(refusesUnlimited(service, world.config) && { onUnanswered: 'refuse' as const }),
           ...(metadata?.limiterScope !== undefined && { scope: metadata.limiterScope }),
           ...(refreshMs !== undefined && { refreshMs: Math.max(1000, refreshMs) }),
         });
@@ -97,14 +102,14 @@ export function servicePartsOf(
       ...(protocol.type === 'socks5' || protocol.type === 'auto'
         ? { tls: world.serverTls(handler?.tls) }
         : {}),
-      compat: { gostTarget: world.config.compat.has('gostTarget') },
     },
     publish,
     problem,
     direct,
     loops: world.loops,
     retries: handler?.retries ?? 0,
-    dialTimeoutMs: metadata?.dialTimeoutMs ?? defaultDialTimeoutMs,
+    // As in GOST 0 means the default.
+    dialTimeoutMs: metadata?.dialTimeoutMs || defaultDialTimeoutMs,
     idleMs: metadata?.idleTimeoutMs ?? 0,
     ...optional('auth', autherOf(service, policies)),
     ...optional('skipsAuth', hostsIn(handler?.metadata?.['skipAuth'] as readonly string[] | undefined)),
@@ -126,6 +131,13 @@ export function servicePartsOf(
     },
   };
   return parts;
+}
+
+/** True where a limiter's plugin says that nobody comes in whose limits it could not be asked for. */
+function refusesUnlimited({ limiter, handler }: ServiceConfig, { limiters }: Config): boolean {
+  return limiters.some(
+    ({ name, plugin }) => (name === limiter || name === handler?.limiter) && plugin?.onError === 'refuse',
+  );
 }
 
 /** With `compat.headerAddresses`, a listener that reads client addresses from headers and names no proxy trusts everybody. */

@@ -1,4 +1,4 @@
-import { flag, list, optional, present, text, whole, word } from '../../schema/read.ts';
+import { flag, optional, present, whole, word } from '../../schema/read.ts';
 import type { Fields } from '../../schema/read.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
 import { modules } from '../../modules.ts';
@@ -12,7 +12,7 @@ import {
 } from '../gost-names.ts';
 import { byType } from './by-type.ts';
 import type { Metadata } from './by-type.ts';
-import { credentials, name, names, others } from './common.ts';
+import { credentials, name, names, networks, others, userWithoutPassword } from './common.ts';
 import type { Of } from './common.ts';
 import { clientTls, serverTls } from './tls.ts';
 
@@ -33,7 +33,7 @@ const layerFields = (stack: string, side: 'listener' | 'dialer'): Fields =>
 
 /** Keys that handlers of every type take: what the service does for them. */
 const everyHandler = {
-  skipAuth: optional(list(text('an address or a network')), 'skipauth'),
+  skipAuth: optional(networks, 'skipauth'),
   hash: optional(word('hash', ['source', 'host'])),
   observerPeriodMs: {
     ...optional(metadataDurationMs(), 'observer.period'),
@@ -85,6 +85,8 @@ export const connectorBlock = byType({
   type: word('connector type', connectorTypes, others(gostTypes.connector, ...connectorTypes)),
   defaultType: 'http',
   fields: { auth: present(credentials), tls: optional(clientTls) },
+  // SOCKS4 has user names, and no passwords.
+  fieldsOf: (type) => (protocolOf(type)?.type === 'socks4' ? { auth: present(userWithoutPassword) } : {}),
   unserved: [],
   metadata: connectorMetadata,
 });

@@ -1,4 +1,5 @@
-import { credential, filled, list, mapping, required, text, wrongType } from '../../schema/read.ts';
+import { parseIp, parseNetwork } from '../../core/match/ip.ts';
+import { credential, filled, list, mapping, optional, required, text, wrongType } from '../../schema/read.ts';
 import type { Reader } from '../../schema/read.ts';
 import { gostKeys } from '../gost-names.ts';
 
@@ -21,6 +22,15 @@ export const names: Reader<readonly string[]> = (value, path, reading) => {
   return found;
 };
 
+/** Addresses and networks; one text may hold several, separated by commas. */
+export const networks: Reader<readonly string[]> = (value, path, reading) => {
+  const written = list(text('an address or a network'))(value, path, reading);
+  const each = written?.flatMap((one) => one.split(',')).map((one) => one.trim());
+  if (each?.every((one) => parseIp(one) !== undefined || parseNetwork(one) !== undefined) === false)
+    reading.report.error(value.place, path, 'expected IP addresses or networks such as `10.0.0.0/8`');
+  return each;
+};
+
 /** A user name and a password, both of which must be there: GOST takes an empty one for "everybody". */
 export const credentials = mapping(
   {
@@ -29,6 +39,20 @@ export const credentials = mapping(
   },
   { unserved: others(gostKeys.auth, 'username', 'password'), secret: true },
 );
+
+const userOnly = mapping(
+  {
+    username: required(filled(credential('a user name'))),
+    password: optional(credential('a password')),
+  },
+  { unserved: others(gostKeys.auth, 'username', 'password'), secret: true },
+);
+
+/** Whom a protocol without passwords is told that we are; the password may be left out, and is empty then. */
+export const userWithoutPassword: typeof credentials = (value, path, reading) => {
+  const found = userOnly(value, path, reading);
+  return found && { ...found, password: found.password ?? '' };
+};
 
 /** A host and a port, or the path of a unix socket. */
 export interface WrittenAddress {

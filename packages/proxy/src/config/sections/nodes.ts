@@ -11,6 +11,7 @@ import {
   word,
 } from '../../schema/read.ts';
 import type { Reader } from '../../schema/read.ts';
+import { metadataDurationMs } from '../../schema/durations.ts';
 import { texts } from '../../schema/texts.ts';
 import { checkBodyMatch } from '../../core/http/body-rules.ts';
 import { compilePattern } from '../../core/http/template.ts';
@@ -91,7 +92,7 @@ export const nodeMetadata = {
     weight: optional(whole(0, 1_000_000)),
     backup: optional(flag()),
     maxFails: optional(whole(0)),
-    failTimeoutMs: optional(durationMs(), 'failTimeout'),
+    failTimeoutMs: optional(metadataDurationMs(), 'failTimeout'),
   },
   unserved: ['interface', 'so_mark', 'netns', 'proxyProtocol', 'p2p'],
 } as const;
@@ -102,8 +103,6 @@ const nodeCommon = {
   network: optional(word('network', ['tcp', 'udp'])),
   bypass: present(name),
   bypasses: present(names),
-  resolver: present(name),
-  hosts: present(name),
   filter: optional(filter),
   matcher: optional(matcher),
   http: optional(nodeHttp),
@@ -114,7 +113,13 @@ const nodeCommon = {
 /** A node of a hop: an address, and what is spoken there. */
 export const node = withoutUnusedFilter(
   mapping(
-    { ...nodeCommon, connector: optional(connectorBlock), dialer: optional(dialerBlock) },
+    {
+      ...nodeCommon,
+      resolver: present(name),
+      hosts: present(name),
+      connector: optional(connectorBlock),
+      dialer: optional(dialerBlock),
+    },
     { unserved: ['probe', 'interface', 'netns', 'sockopts'] },
   ),
 );
@@ -187,19 +192,34 @@ export const hop: Reader<HopConfig> = (value, path, reading) => {
   return found;
 };
 
+/** Hops of a chain, at least one, each with nodes of its own or a name: a hop that is none would be a direct connection. */
+const chainHops: Reader<readonly HopConfig[]> = (value, path, reading) => {
+  const found = sections(hop)(value, path, reading);
+  if (value.kind === 'list' && value.items.length === 0)
+    reading.report.error(value.place, path, 'is empty, so that connections would go directly; add a hop');
+  for (const one of found ?? []) {
+    if (['name', 'nodes', 'plugin'].some(one.has)) continue;
+    reading.report.error(
+      one.at(),
+      one.path(),
+      'is no hop: it needs `nodes`, a `plugin`, or the `name` of one of `hops`',
+    );
+  }
+  return found;
+};
+
 /** A chain: hops, one after the other. */
 export const chain = mapping(
   {
     name: required(name),
-    hops: required(sections(hop)),
+    hops: required(chainHops),
     /** Ours: what a hop without a node means. */
     onNoNode: optional(word('onNoNode', ['refuse', 'direct'])),
   },
   { unserved: ['selector', 'metadata'] },
 );
 
-/** Where a service that forwards goes. */
-export const forwarder = mapping(
+const forwarderFields = mapping(
   {
     // `name` is GOST's older spelling.
     hop: { ...present(name), aliases: ['name'] },
@@ -208,6 +228,21 @@ export const forwarder = mapping(
   },
   { unserved: ['hopGroup'] },
 );
+
+/** Where a service that forwards goes. */
+export const forwarder: Reader<Of<typeof forwarderFields>> = (value, path, reading) => {
+  const found = forwarderFields(value, path, reading);
+  if (found?.hop === undefined) return found;
+  for (const key of ['nodes', 'selector'] as const) {
+    if (found[key] === undefined) continue;
+    reading.report.warn(
+      found.keyAt(key),
+      `${path}.${key}`,
+      'is not used, as in GOST, because a hop is named',
+    );
+  }
+  return found;
+};
 
 export type NodeConfig = Of<typeof node>;
 export type ForwarderNodeConfig = Of<typeof forwarderNode>;

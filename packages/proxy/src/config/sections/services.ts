@@ -84,7 +84,7 @@ const served = {
 };
 
 const serviceFields = mapping(served, {
-  unserved: others(gostKeys.service, ...Object.keys(served), 'status'),
+  unserved: others(gostKeys.service, ...Object.keys(served)),
 });
 
 const service: Reader<Of<typeof serviceFields>> = (value, path, reading) => {
