@@ -30,6 +30,21 @@ const errors = async (...args: string[]) => (await line(args)).errors;
 const http = { handler: { type: 'http' }, listener: { type: 'tcp' } };
 
 describe('what a URL means', () => {
+  test.each(['socks4', 'socks4a'])(
+    'a user of %s has no password, and every other user has one',
+    async (type) => {
+      const chained = async (scheme: string) => line(['-L', ':1', '-F', `${scheme}://ada@n.test:1`]);
+      const node = (await chained(type)).config?.chains[0]?.hops[0]?.nodes?.[0];
+      expect(node?.connector).toMatchObject({ type, auth: { username: 'ada', password: '' } });
+      expect((await chained('socks5')).errors).toEqual([expect.stringMatching(/`password` is missing$/)]);
+      expect((await line(['-L', ':1', '-F', `${type}://:secret@n.test:1`])).errors).toHaveLength(1);
+      // Who comes in has to prove it.
+      expect(await errors('-L', `${type}://ada@:1`)).toEqual([
+        expect.stringMatching(/`password` is missing$/),
+      ]);
+    },
+  );
+
   test('a service, its user, and the parameters of each block', async () => {
     expect(
       await good(

@@ -20,6 +20,8 @@ export interface ByTypeOptions<F extends Fields> {
   readonly missing?: string;
   /** The other keys. */
   readonly fields: F;
+  /** Of those the ones that this type reads in another way. */
+  fieldsOf?(type: string): Partial<F>;
   readonly unserved: readonly string[];
   /** The keys of `metadata`, and those that only GOST has. */
   metadata(type: string): { readonly fields: Fields; readonly unserved: readonly string[] };
@@ -40,7 +42,8 @@ export function byType<F extends Fields>(options: ByTypeOptions<F>): Reader<ByTy
       // Beside a type that is wrong nobody can say which keys are right.
       const metadata: Reader<unknown> =
         known === undefined ? () => undefined : mapping(known.fields, { unserved: known.unserved });
-      reader = mapping({ ...fields, type, metadata: optional(metadata) }, { unserved });
+      const own = name === undefined ? {} : options.fieldsOf?.(name);
+      reader = mapping({ ...fields, ...own, type, metadata: optional(metadata) } as Fields, { unserved });
       readers.set(key, reader);
     }
     return reader;
