@@ -82,6 +82,24 @@ describe("GOST's plugin page", { skip: missing }, () => {
     return { program, port: Number(/:(\d+)$/.exec(line)![1]) };
   };
 
+  /**
+   * A port that is free and that the system gives to nobody who asks for any, so that it is still free when the plugin comes
+   * back to it.
+   */
+  const lastingPort = async (): Promise<number> => {
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const candidate = 20_000 + Math.floor(Math.random() * 12_000);
+      const probe = net.createServer();
+      const free = await new Promise<boolean>((resolve) => {
+        probe.once('error', () => resolve(false)).listen(candidate, () => resolve(true));
+      });
+      if (!free) continue;
+      await new Promise((resolve) => probe.close(resolve));
+      return candidate;
+    }
+    throw new Error('no port from 20000 to 31999 is free');
+  };
+
   /** The page's configuration as printed but for its two ports. */
   const config = (pluginPort: number) => {
     const text = yaml
@@ -208,7 +226,7 @@ describe("GOST's plugin page", { skip: missing }, () => {
       `a plugin killed and back after ${absence} is used again within one second`,
       { timeout: 120_000 },
       async () => {
-        const first = await plugin('grpc');
+        const first = await plugin('grpc', await lastingPort());
         const proxy = started(await startSallyport(withoutTls(config(first.port))));
         await bothWays(proxy.port, 'gost:gost', 200);
         await first.program.stop('SIGKILL');
