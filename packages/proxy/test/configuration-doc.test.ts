@@ -126,6 +126,16 @@ describe('docs/configuration.md', () => {
     });
   }
 
+  test('no table names a key twice', () => {
+    for (const [heading, text] of sections) {
+      const keys = keysOf(text);
+      expect(
+        keys.filter((key, index) => keys.indexOf(key) !== index),
+        heading,
+      ).toEqual([]);
+    }
+  });
+
   test('every table is one of those', () => {
     const used = new Set(documented.flatMap((one) => headingsOf(one)!));
     const tables = [...sections].filter(([, text]) => keysOf(text).length > 0).map(([heading]) => heading);
