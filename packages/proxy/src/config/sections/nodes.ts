@@ -35,7 +35,7 @@ const pattern: Reader<RegExp> = (value, path, reading) => {
   }
 };
 
-const rewriteUrl = mapping({ match: required(pattern, 'Match'), replacement: optional(text()) });
+const rewriteUrl = mapping({ match: required(pattern), replacement: optional(text()) });
 
 const bodyMatch: Reader<string> = (value, path, reading) => {
   const written = text()(value, path, reading);
