@@ -5,6 +5,8 @@ import { parseArgs } from 'node:util';
 import { measurePluginCalls } from './plugin-calls/calls.ts';
 import { measurePluginGrowth } from './plugin-calls/growth.ts';
 import { measurePluginMemory } from './plugin-calls/memory.ts';
+import { measurePluginCost } from './plugin-cost/cost.ts';
+import { measureProxy } from './proxy/proxy.ts';
 
 /** What a measure may be told. */
 export interface BenchOptions {
@@ -18,6 +20,8 @@ const measures: Readonly<Record<string, (options: BenchOptions) => Promise<objec
   'plugin-calls': measurePluginCalls,
   'plugin-memory': measurePluginMemory,
   'plugin-growth': measurePluginGrowth,
+  'plugin-cost': measurePluginCost,
+  proxy: measureProxy,
 };
 
 const { values, positionals } = parseArgs({
