@@ -128,8 +128,11 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
     },
     ...(connector.associate !== undefined && {
       async packets(to: Address | undefined, context: Context) {
-        const carried = await connector.associate!(await reach(context), under, options, context);
-        return to === undefined ? carried : toOnePeer(carried, to);
+        const conn = await reach(context);
+        if (to === undefined) return connector.associate!(conn, under, options, context);
+        if (connector.connectDatagrams !== undefined)
+          return connector.connectDatagrams(conn, to, options, context);
+        return toOnePeer(await connector.associate!(conn, under, options, context), to);
       },
     }),
     // The stack belongs to the node, which outlives routes.

@@ -130,6 +130,10 @@ export class LiveSession implements Session {
     return auth !== undefined && skipsAuth?.(this.client.host) !== true;
   }
 
+  get forwards(): boolean {
+    return this.#settings.forwarder !== undefined;
+  }
+
   publish(event: SessionEvent): void {
     this.#settings.publish(this, event);
   }
@@ -185,18 +189,31 @@ export class LiveSession implements Session {
     await this.#check(canonicalTarget(target), facts);
   }
 
-  async open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
+  open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
+    return this.#open('tcp', target, facts, ({ way }, to, context) => way.dial(to, context));
+  }
+
+  openDatagrams(target: Address): Promise<Datagrams> {
+    return this.#open('udp', target, { network: 'udp' }, packets);
+  }
+
+  async #open<T>(
+    network: 'tcp' | 'udp',
+    target: Address,
+    facts: RequestFacts,
+    dial: (route: Route, to: Address, context: Context) => Promise<T>,
+  ): Promise<T> {
     const asked = canonicalTarget(target);
     await this.#check(asked, facts);
-    return this.#attempts('tcp', asked, async (context, attempt) => {
+    return this.#attempts(network, asked, async (context, attempt) => {
       attempt.to(asked);
       const to = await this.#resolve(asked, context);
       const route = await this.#route(
-        { network: 'tcp', target: to, host: asked, ...this.#who(facts, asked) },
+        { network, target: to, host: asked, ...this.#who(facts, asked) },
         context,
       );
       attempt.along(route.path);
-      return route.way.dial(to, context);
+      return dial(route, to, context);
     });
   }
 

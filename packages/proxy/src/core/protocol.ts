@@ -21,8 +21,11 @@ export interface Handler {
   readonly metadata: Fields;
   /** What it serves; a service whose listener accepts the other is refused at load. */
   readonly serves: 'stream' | 'datagrams' | 'both';
-  /** True where it goes where the service's `forwarder` says; a service without one is then refused at load. */
-  readonly forwards?: boolean;
+  /**
+   * `always`: it goes where the service's `forwarder` says, and a service without one is refused at load. `optional`: it does
+   * where there is one. Absent: a service with one is refused.
+   */
+  readonly forwards?: 'always' | 'optional';
   /**
    * Serves one accepted connection to its end; when it settles, the connection is closed or closing. It rejects with
    * ProxyError where the connection ended badly; the client has been told by then, as far as the protocol can.
@@ -53,6 +56,16 @@ export interface Connector {
    * `upstreamRefused` where it does not let us, `dialFailed` where it could not reach the target.
    */
   connect(node: Conn, target: Address, options: ConnectorOptions, context: Context): Promise<Conn>;
+  /**
+   * Asks the node to carry datagrams to this target and back, and rejects as `connect`. Absent: `associate` is asked, and
+   * everything else that comes is dropped.
+   */
+  connectDatagrams?(
+    node: Conn,
+    target: Address,
+    options: ConnectorOptions,
+    context: Context,
+  ): Promise<Datagrams>;
   /** Asks the node to carry datagrams to any peer. `under` leads to the node's own address. Absent: it cannot. */
   associate?(node: Conn, under: Way, options: ConnectorOptions, context: Context): Promise<Datagrams>;
 }

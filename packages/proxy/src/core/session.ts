@@ -38,6 +38,8 @@ export interface Session extends SessionFacts {
   readonly user: string;
   /** True where `authenticate` asks somebody. */
   readonly authenticates: boolean;
+  /** True where the service has a forwarder. */
+  readonly forwards: boolean;
   /** True once the service is being stopped: what has begun may finish, nothing new should begin. */
   readonly stopping: boolean;
   /** How long nothing may move in a relay, as the service says; 0: for ever. */
@@ -62,6 +64,8 @@ export interface Session extends SessionFacts {
    * `upstreamRefused` or `clientClosed`.
    */
   open(target: Address, facts?: RequestFacts): Promise<Conn>;
+  /** As {@link open}, for datagrams to that target and back. The caller closes what it is given. */
+  openDatagrams(target: Address): Promise<Datagrams>;
   /**
    * Connects to a node of the service's forwarder. Where `target` is given it is checked first: what the client seems to
    * want. Rejects as `open`.

@@ -6,6 +6,9 @@ import type { SessionEvent } from '../events.ts';
 import type { Handler } from '../protocol.ts';
 import { startService } from '../service.ts';
 import type { RunningService, ServiceParts } from '../service.ts';
+import type { Cleanup } from '../peer.fixture.ts';
+
+export { Cleanup } from '../peer.fixture.ts';
 
 /** A real service on a free port, and everything that became known of its sessions. */
 export interface TestProxy {
@@ -17,21 +20,6 @@ export interface TestProxy {
     kind: K,
     wanted?: (event: Extract<SessionEvent, { kind: K }>) => boolean,
   ): Promise<Extract<SessionEvent, { kind: K }>>;
-}
-
-/** Closes what a test has opened, last first. */
-export class Cleanup {
-  readonly #tasks: (() => unknown)[] = [];
-
-  add<T>(what: T, close: (what: T) => unknown): T {
-    this.#tasks.push(() => close(what));
-    return what;
-  }
-
-  async run(): Promise<void> {
-    for (const task of this.#tasks.reverse()) await task();
-    this.#tasks.length = 0;
-  }
 }
 
 /** What a test says of its service beside the handler. */

@@ -8,7 +8,7 @@ import type { Datagrams } from '../../core/datagrams.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { formatSocks5Datagram, parseSocks5Datagram } from '../../wire/socks5-udp.ts';
 import type { Socks5UdpDatagram } from '../../wire/socks5-udp.ts';
-import { asBuffer } from '../../core/udp-tunnel.ts';
+import { asBuffer } from '../../core/framed-datagrams.ts';
 
 /** What may wait in the system's queue; datagrams beyond are dropped, as a network would. */
 const maxQueuedBytes = 1024 * 1024;

@@ -5,7 +5,7 @@ import { lingeringClose } from '../../core/linger.ts';
 import { formatSocks5Datagram, parseSocks5Datagram } from '../../wire/socks5-udp.ts';
 import type { Socks5UdpDatagram } from '../../wire/socks5-udp.ts';
 import { sharedReads, untilPeerLeaves } from './reads.ts';
-import { asBuffer } from '../../core/udp-tunnel.ts';
+import { asBuffer } from '../../core/framed-datagrams.ts';
 
 /**
  * Datagrams by way of a SOCKS5 node's relay (RFC 1928, section 7). `relay` leads to it. They close with the control

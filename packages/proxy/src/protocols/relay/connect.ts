@@ -1,0 +1,151 @@
+import { formatAddress } from '../../core/address.ts';
+import type { Address, Conn } from '../../core/conn.ts';
+import type { Datagrams } from '../../core/datagrams.ts';
+import { ProxyError } from '../../core/errors.ts';
+import { Handshake } from '../../core/handshake.ts';
+import type { ConnectorOptions } from '../../core/protocol.ts';
+import { createUdpTunnel } from '../../core/udp-tunnel.ts';
+import type { Context, Way } from '../../core/way.ts';
+import {
+  formatRelayRequest,
+  parseRelayResponse,
+  relayCommands,
+  relayStatus,
+  relayUdpFlag,
+} from '../../wire/relay.ts';
+import { relayNetworks } from '../../wire/relay-features.ts';
+import type { RelayFeature } from '../../wire/relay-features.ts';
+import { createRelayDatagrams } from './datagrams.ts';
+import { glueConn } from './glued-conn.ts';
+import type { ConnectorMetadata } from './options.ts';
+
+/** GOST asks so for datagrams to any peer. */
+const unspecified: Address = { host: '0.0.0.0', port: 0 };
+
+/**
+ * Asks a relay node for a connection to the target. With `nodelay` the node's answer is waited for, and it rejects with
+ * ProxyError as {@link Connector.connect}. Without, the answer comes with the first bytes of the target, because GOST's nodes
+ * hold it back until then; where it is a no, that is the error of the first read.
+ */
+export function connectRelay(
+  node: Conn,
+  target: Address,
+  options: ConnectorOptions,
+  context: Context,
+): Promise<Conn> {
+  return open(node, { target, network: 'tcp' }, options, context);
+}
+
+/** As {@link connectRelay}, for the datagrams of one target. */
+export async function connectRelayDatagrams(
+  node: Conn,
+  target: Address,
+  options: ConnectorOptions,
+  context: Context,
+): Promise<Datagrams> {
+  return createRelayDatagrams(await open(node, { target, network: 'udp' }, options, context), target);
+}
+
+/** Asks a relay node to carry datagrams to any peer; GOST's needs `bind: true`. Rejects as {@link Connector.associate}. */
+export async function associateRelay(
+  node: Conn,
+  _under: Way,
+  options: ConnectorOptions,
+  context: Context,
+): Promise<Datagrams> {
+  const wish: Wish = { target: undefined, network: 'udp' };
+  return createUdpTunnel(await ask(node, wish, options, context), 'upstream');
+}
+
+/** What is asked of a node. Without a target: datagrams to any peer. */
+interface Wish {
+  readonly target: Address | undefined;
+  readonly network: 'tcp' | 'udp';
+}
+
+async function open(node: Conn, wish: Wish, options: ConnectorOptions, context: Context): Promise<Conn> {
+  if ((options.metadata as ConnectorMetadata).nodelay === true) return ask(node, wish, options, context);
+  try {
+    return glueConn(node, {
+      head: requestOf(wish, options),
+      async before() {
+        const handshake = new Handshake(node, { side: 'upstream' });
+        try {
+          await accepted(handshake, wish, options);
+        } catch (error) {
+          node.reset();
+          throw error;
+        } finally {
+          handshake.done();
+        }
+      },
+    });
+  } catch (error) {
+    node.reset();
+    throw error;
+  }
+}
+
+/** Asks, and waits for the answer. Where it rejects the connection has been reset. */
+async function ask(node: Conn, wish: Wish, options: ConnectorOptions, { signal }: Context): Promise<Conn> {
+  const { connectTimeoutMs } = options.metadata as ConnectorMetadata;
+  const handshake = new Handshake(node, {
+    side: 'upstream',
+    signal,
+    ...(connectTimeoutMs !== undefined && connectTimeoutMs > 0 && { timeoutMs: connectTimeoutMs }),
+  });
+  try {
+    await handshake.write(requestOf(wish, options));
+    await accepted(handshake, wish, options);
+    return node;
+  } catch (error) {
+    node.reset();
+    throw error;
+  } finally {
+    handshake.done();
+  }
+}
+
+/** The features stand in the order in which GOST sends them. */
+function requestOf({ target, network }: Wish, { auth }: ConnectorOptions): Buffer {
+  const features: RelayFeature[] = [];
+  if (network === 'udp') features.push({ type: 'network', network: relayNetworks.udp });
+  if (auth !== undefined) features.push({ type: 'userAuth', ...auth });
+  features.push({ type: 'addr', address: target ?? unspecified });
+  return formatRelayRequest({
+    command: target === undefined ? relayCommands.bind : relayCommands.connect,
+    flags: network === 'udp' ? relayUdpFlag : 0,
+    features,
+  });
+}
+
+/** Reads the node's answer. Rejects where it is a no. */
+async function accepted(
+  handshake: Handshake,
+  { target }: Wish,
+  { node, auth }: ConnectorOptions,
+): Promise<void> {
+  const { status } = await handshake.read(parseRelayResponse);
+  if (status === relayStatus.ok) return;
+  const at = formatAddress(node);
+  const what = target === undefined ? 'datagrams to any peer' : formatAddress(target);
+  const refused = (message: string) =>
+    new ProxyError('upstreamRefused', 'upstream', `the node ${at} ${message}`, { retryable: true });
+  switch (status) {
+    case relayStatus.unauthorized:
+      throw refused(
+        auth === undefined
+          ? 'wants a user name and a password (relay says 2)'
+          : 'does not accept our credentials (relay says 2)',
+      );
+    case relayStatus.forbidden:
+      throw refused(`does not allow ${what} (relay says 3)`);
+    case relayStatus.badRequest:
+      throw refused(`does not serve ${what} (relay says 1)`);
+    default: {
+      const failure = target === undefined ? 'could not carry' : 'could not reach';
+      const message = `the node ${at} ${failure} ${what} (relay says ${String(status)})`;
+      throw new ProxyError('dialFailed', 'upstream', message, { retryable: true });
+    }
+  }
+}

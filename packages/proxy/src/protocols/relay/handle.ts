@@ -1,0 +1,202 @@
+import { isIP } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { canonicalTarget, formatAddress } from '../../core/address.ts';
+import type { Address, Conn, End } from '../../core/conn.ts';
+import type { Datagrams } from '../../core/datagrams.ts';
+import { ProxyError } from '../../core/errors.ts';
+import { Handshake } from '../../core/handshake.ts';
+import { lingeringClose } from '../../core/linger.ts';
+import type { HandlerOptions } from '../../core/protocol.ts';
+import type { Target } from '../../core/route.ts';
+import type { Session } from '../../core/session.ts';
+import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
+import { createUdpTunnel } from '../../core/udp-tunnel.ts';
+import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
+import type { RelayRequest } from '../../wire/relay.ts';
+import { createRelayDatagrams } from './datagrams.ts';
+import { glueConn } from './glued-conn.ts';
+import { defaultReadTimeoutMs } from './options.ts';
+import type { HandlerMetadata } from './options.ts';
+import { statusOf } from './replies.ts';
+import { credentialsOf, wishOf } from './request.ts';
+import type { Wish } from './request.ts';
+
+/** One client's request, as far as it has come. */
+interface Exchange {
+  readonly session: Session;
+  readonly metadata: HandlerMetadata;
+  readonly conn: Conn;
+  /** True once a byte has come that the protocol begins with: whoever speaks another is told nothing. */
+  begun: boolean;
+  wish?: Wish;
+  /** Canonical. */
+  target?: Address;
+  /** Where the service forwards to. */
+  node?: Target;
+  /** What the client has been told. */
+  status?: number;
+}
+
+/**
+ * Serves a client of GOST's relay protocol: CONNECT to a target, or to a node of the service's forwarder where it has one, for
+ * connections and for the datagrams of one peer; where `bind` is true datagrams to any peer. BIND is answered with "service
+ * unavailable". Refused requests are answered and noted; rejects with ProxyError where the connection broke.
+ */
+export async function handleRelay(client: End, session: Session, options: HandlerOptions): Promise<void> {
+  if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'relay needs a connection');
+  const metadata = options.metadata as HandlerMetadata;
+  const started = performance.now();
+  const exchange: Exchange = { session, metadata, conn: client, begun: false };
+  let error: ProxyError | undefined;
+  try {
+    error = await serve(exchange, await readRequest(exchange));
+  } catch (cause) {
+    error = ProxyError.from(cause);
+    await tell(exchange, error);
+  }
+  note(exchange, error, performance.now() - started);
+  if (error === undefined) return;
+  if (exchange.status === undefined || exchange.status === relayStatus.ok) throw error;
+  await lingeringClose(client);
+}
+
+async function readRequest(exchange: Exchange): Promise<RelayRequest> {
+  const { conn, metadata } = exchange;
+  const handshake = new Handshake(conn, {
+    side: 'client',
+    timeoutMs: metadata.readTimeoutMs || defaultReadTimeoutMs,
+  });
+  try {
+    return await handshake.read((bytes) => {
+      exchange.begun ||= bytes[0] === 1;
+      return parseRelayRequest(bytes);
+    });
+  } finally {
+    handshake.done();
+  }
+}
+
+async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyError | undefined> {
+  const { session, metadata } = exchange;
+  await session.authenticate(credentialsOf(request));
+  const wish = (exchange.wish = wishOf(request));
+  const { command, network, address } = wish;
+  if (command === 'connect') {
+    if (session.forwards) return forward(exchange, network);
+    if (address !== undefined) return connect(exchange, network, address);
+    throw new ProxyError('malformedRequest', 'client', 'the request names no target');
+  }
+  if (session.forwards) {
+    throw new ProxyError(
+      'unsupported',
+      'self',
+      'this service goes where its forwarder says, and nowhere else',
+    );
+  }
+  // With a port the client asks for a socket that is bound for it. GOST asks for datagrams to any peer by BIND, too.
+  const isForAnyPeer = (command === 'associate' || network === 'udp') && (address?.port ?? 0) === 0;
+  if (metadata.bind !== true) {
+    const message = 'this service carries no datagrams to any peer; `bind: true` would allow them';
+    throw isForAnyPeer
+      ? new ProxyError('forbidden', 'client', message)
+      : new ProxyError('forbidden', 'client', 'this service does not serve BIND');
+  }
+  if (isForAnyPeer) return associate(exchange);
+  throw new ProxyError('unsupported', 'self', 'BIND of the relay protocol is not served by this version');
+}
+
+async function connect(
+  exchange: Exchange,
+  network: Wish['network'],
+  address: Address,
+): Promise<ProxyError | undefined> {
+  const { session, metadata } = exchange;
+  const target = (exchange.target = canonicalTarget(address));
+  if (network === 'udp') return carry(exchange, await session.openDatagrams(target));
+  const upstream = await session.open(target);
+  if (metadata.sniffing !== true) return carry(exchange, upstream);
+  const conn = await acceptFor(exchange, upstream);
+  return relaySniffed(conn, upstream, session, { target, timeoutMs: metadata.sniffingTimeoutMs });
+}
+
+async function forward(exchange: Exchange, network: Wish['network']): Promise<ProxyError | undefined> {
+  const { end, node } = await exchange.session.forward({ network });
+  exchange.node = node;
+  exchange.target = node.address;
+  return carry(exchange, end);
+}
+
+async function carry(exchange: Exchange, upstream: End): Promise<ProxyError | undefined> {
+  const conn = await acceptFor(exchange, upstream);
+  const client = upstream.kind === 'stream' ? conn : createRelayDatagrams(conn, conn.remote);
+  return exchange.session.relay(client, upstream);
+}
+
+async function associate(exchange: Exchange): Promise<ProxyError | undefined> {
+  const { session, conn } = exchange;
+  const upstream: Datagrams = await session.associate();
+  const { local } = upstream;
+  const address = isIP(local.host) === 0 ? { host: '0.0.0.0', port: 0 } : local;
+  try {
+    // Whoever asks for this waits for the answer.
+    await conn.write(formatRelayResponse(relayStatus.ok, [{ type: 'addr', address }]));
+  } catch (error) {
+    upstream.close();
+    throw error;
+  }
+  exchange.status = relayStatus.ok;
+  return session.relay(createUdpTunnel(conn, 'client'), upstream);
+}
+
+/** Tells the client that it goes on. Where that fails the upstream is given up. */
+async function acceptFor(exchange: Exchange, upstream: End): Promise<Conn> {
+  const { conn, metadata } = exchange;
+  const head = formatRelayResponse(relayStatus.ok);
+  try {
+    if (metadata.nodelay === true) await conn.write(head);
+  } catch (error) {
+    if (upstream.kind === 'stream') upstream.reset();
+    else upstream.close();
+    throw error;
+  }
+  exchange.status = relayStatus.ok;
+  return metadata.nodelay === true ? conn : glueConn(conn, { head });
+}
+
+/** Tells the client what went wrong, where it can still be told. */
+async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
+  const status = statusOf(error);
+  if (!exchange.begun || exchange.status !== undefined || status === undefined) return;
+  try {
+    await exchange.conn.write(formatRelayResponse(status));
+    exchange.status = status;
+  } catch {
+    // The client has gone; the error that it was to be told is on its way to the log.
+  }
+}
+
+function note(
+  { session, wish, target, node, status }: Exchange,
+  error: ProxyError | undefined,
+  ms: number,
+): void {
+  // A peer that leaves before it has asked for anything is no fact worth telling.
+  if (wish === undefined && error?.code === 'clientClosed') return;
+  session.note({
+    what: nameOf(wish, target, node),
+    target,
+    user: session.user,
+    status,
+    ms,
+    error,
+    ...(node !== undefined && { details: { node: node.name } }),
+  });
+}
+
+function nameOf(wish: Wish | undefined, target: Address | undefined, node: Target | undefined): string {
+  if (wish === undefined) return 'relay';
+  const where =
+    target === undefined ? '' : ` ${node === undefined ? '' : `${node.name}@`}${formatAddress(target)}`;
+  const udp = wish.network === 'udp' ? ' udp' : '';
+  return `${node === undefined ? wish.command.toUpperCase() : 'forward'}${udp}${where}`;
+}
