@@ -61,6 +61,24 @@ export async function main(argv: readonly string[]): Promise<void> {
     },
     drainMs,
   });
+  endForCertain();
+}
+
+/** A second is far more than what was closed takes to be gone. */
+const leftOpenMs = 1000;
+
+/**
+ * Everything is closed, and the process ends by itself as soon as the system has taken note. Should something have been
+ * overlooked, it is named and does not keep the program: whoever asked for the end shall have it.
+ */
+function endForCertain(): void {
+  setTimeout(() => {
+    const open = process
+      .getActiveResourcesInfo()
+      .filter((kind) => kind !== 'Timeout' && !/TTY|Pipe/.test(kind));
+    process.stderr.write(`sallyport: ended with something left open (${open.join(', ') || 'timers'})\n`);
+    process.exit();
+  }, leftOpenMs).unref();
 }
 
 /** Does what the arguments say and answers the exit code. Never throws. */
