@@ -6,7 +6,7 @@ import type { Address, Conn, PeerTls } from './conn.ts';
 import { ProxyError } from './errors.ts';
 import type { Decided, SessionEvent } from './events.ts';
 import { LiveSession } from './live-session.ts';
-import type { SessionSettings } from './live-session.ts';
+import type { SessionSettings } from './session-settings.ts';
 import { memoryConnPair } from './memory-conn.fixture.ts';
 import type { PolicyOf } from './policies.ts';
 import type { Chain, Forwarder } from './route.ts';
