@@ -99,6 +99,13 @@ describe('a bucket', () => {
     bucket.setRate({ ratePerSecond: 3000 }, 500);
     expect(bucket.waitMs(500)).toBe(500);
   });
+
+  test('a larger burst is filled at the rate and not there at once', () => {
+    const bucket = createMeter().bucket({ ratePerSecond: 1000 });
+    bucket.setRate({ ratePerSecond: 1000, burst: 3000 }, 0);
+    expect(bucket.tryTake(1001, 0)).toBe(false);
+    expect(bucket.tryTake(1500, 500)).toBe(true);
+  });
 });
 
 describe('slots', () => {

@@ -295,7 +295,8 @@ class SlotBucket implements Bucket {
     const before = this.ratePerSecond;
     const burstBefore = Number(Atomics.load(this.#cells, this.#at + cell.burst));
     Atomics.store(this.#cells, this.#at + cell.burst, BigInt(burst));
-    if (before === perSecond) return;
+    // A smaller burst counts by itself; a larger one is filled at the rate, and not there at once.
+    if (before === perSecond && burst <= burstBefore) return;
     Atomics.store(this.#cells, this.#at + cell.rate, BigInt(perSecond));
     for (;;) {
       const empty = Atomics.load(this.#cells, this.#at + cell.value);
