@@ -3,6 +3,7 @@ import type { Transport } from './core/way.ts';
 import { auto } from './protocols/auto/index.ts';
 import { forward, tcpForward, udpForward } from './protocols/forward/index.ts';
 import { http } from './protocols/http/index.ts';
+import { relay } from './protocols/relay/index.ts';
 import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
@@ -26,7 +27,7 @@ const stacks = {
 const protocols: readonly Protocol[] = [
   // What `auto` hands a connection over to reads its own keys there.
   { ...auto, handler: withMetadataOf(auto.handler!, [socks4, socks5, http]) },
-  ...[http, socks5, socks4, sni, tcpForward, udpForward, forward],
+  ...[http, socks5, socks4, relay, sni, tcpForward, udpForward, forward],
 ];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */

@@ -263,6 +263,31 @@ describe('forward targets', () => {
     });
   });
 
+  test('relay goes where its client says, or with a target there', async () => {
+    expect(await good('-L', 'relay://:8421', '-F', 'relay+wss://me:pw@h:443?nodelay=true')).toMatchObject({
+      services: [{ handler: { type: 'relay' }, listener: { type: 'tcp' } }],
+      chains: [
+        {
+          hops: [
+            {
+              nodes: [
+                {
+                  connector: { type: 'relay', auth: { username: 'me' }, metadata: { nodelay: 'true' } },
+                  dialer: { type: 'wss' },
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    });
+    expect(await good('-L', 'relay+tls://:8421/a:1,b:2')).toMatchObject({
+      services: [
+        { handler: { type: 'relay' }, listener: { type: 'tls' }, forwarder: targets(['a:1', 'b:2']) },
+      ],
+    });
+  });
+
   test('ports and targets pair up', async () => {
     const { services } = (await good('-L', 'tcp://:8000-8001/a:1-2')) as { services: object[] };
     expect(services).toMatchObject([
@@ -294,7 +319,7 @@ describe('what is wrong', () => {
     ['htp://:80', '-L:1:1: unknown scheme `htp`; did you mean `http`?'],
     ['http+tcl://:80', '-L:1:6: unknown scheme `tcl`; did you mean `tcp`?'],
     ['http+tls+tcp://:80', '-L:1:10: a scheme is at most a handler and a listener: `http+tls`'],
-    ['relay://:80', "-L:1:1: GOST's handler `relay` is not served by this version; served: "],
+    ['tunnel://:80', "-L:1:1: GOST's handler `tunnel` is not served by this version; served: "],
     ['http+quic://:80', "-L:1:6: GOST's listener `quic` is not served by this version; served: "],
     ['http://:80?bypss=1', '-L:1:12: unknown parameter `bypss`; did you mean `bypass`?'],
     ['http://:80?so_mark=1', "-L:1:12: GOST's parameter `so_mark` is not served by this version"],
