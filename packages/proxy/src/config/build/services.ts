@@ -102,6 +102,7 @@ export function servicePartsOf(
       ...(protocol.type === 'socks5' || protocol.type === 'auto'
         ? { tls: world.serverTls(handler?.tls) }
         : {}),
+      compat: { gostTarget: world.config.compat.has('gostTarget') },
     },
     publish,
     problem,

@@ -3,7 +3,12 @@ import { handleForward } from './handle.ts';
 import { handlerFields } from './options.ts';
 
 /** As in GOST one handler has three names; whether it carries connections or datagrams is for the listener to say. */
-const handler: Handler = { metadata: handlerFields, serves: 'both', forwards: 'always', handle: handleForward };
+const handler: Handler = {
+  metadata: handlerFields,
+  serves: 'both',
+  forwards: 'always',
+  handle: handleForward,
+};
 
 /** As in GOST a node that is spoken to in no protocol is its own target: what is asked of it is not said to anybody. */
 const connector: Connector = { metadata: {}, connect: (node) => Promise.resolve(node) };
