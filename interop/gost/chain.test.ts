@@ -41,6 +41,10 @@ interface Row {
   readonly connector?: object;
   /** The protocol carries addresses only. Default: names too, and the second proxy resolves them. */
   readonly addressesOnly?: true;
+  /** The first proxy hears of a no only after it has told its user yes. */
+  readonly late?: true;
+  /** The second proxy goes where its own forwarder says, whatever it is asked for. */
+  readonly endsThere?: true;
 }
 
 const transports = ['tcp', 'tls', 'ws', 'wss'];
@@ -78,6 +82,22 @@ const rows: readonly Row[] = [
     handler: { udp: true, notls: true },
   },
   { protocol: 'http', transport: 'tcp', network: 'udp', handler: { udp: true } },
+  ...over({ protocol: 'relay', late: true }),
+  ...over({ protocol: 'relay', late: true, auth: true }),
+  ...over({ protocol: 'relay', handler: { nodelay: true }, connector: { nodelay: true } }),
+  ...over({ protocol: 'relay', handler: { nodelay: true }, connector: { nodelay: true }, auth: true }),
+  { protocol: 'relay', transport: 'tcp', late: true, handler: { nodelay: true } },
+  ...over({ protocol: 'relay', network: 'udp', handler: { bind: true } }),
+  { protocol: 'relay', transport: 'tcp', network: 'udp', handler: { bind: true }, auth: true },
+  { protocol: 'relay', transport: 'tcp', forwarder: true },
+  { protocol: 'relay', transport: 'tls', forwarder: true, endsThere: true },
+  ...over({ protocol: 'relay', forwarder: true, network: 'udp' }),
+  {
+    ...{ protocol: 'relay', transport: 'tcp', forwarder: true, network: 'udp' },
+    handler: { nodelay: true },
+    connector: { nodelay: true },
+  },
+  { protocol: 'relay', transport: 'tcp', forwarder: true, network: 'udp', endsThere: true },
   { protocol: 'http', transport: 'tcp', forwarder: true },
   { protocol: 'socks5', transport: 'wss', forwarder: true },
   { protocol: 'socks5', transport: 'tcp', forwarder: true, network: 'udp', handler: { udp: true } },
@@ -92,8 +112,13 @@ const nameOf = (row: Row) => `row-${String(rows.indexOf(row))}`;
 /** What one of its ends is given, with `tls` wherever the protocol or the transport may want it. */
 const withTls = (type: string, tls: object) => (/^(tls|wss|socks5)$/.test(type) ? { type, tls } : { type });
 
+/** The one node of a forwarder. */
+const forwarderTo = ({ network }: Row, { echo, origin }: Ends) => ({
+  forwarder: { nodes: [{ name: 'end', addr: network === 'udp' ? echo : origin }] },
+});
+
 /** The second proxy: a service for each row. */
-function serverConfig(files: LinkFiles): ProxyConfig {
+function serverConfig(ends: Ends, files: LinkFiles): ProxyConfig {
   const tls = { certFile: files.at('server.pem'), keyFile: files.at('server.key') };
   return {
     services: rows.map((row) => ({
@@ -105,6 +130,7 @@ function serverConfig(files: LinkFiles): ProxyConfig {
         metadata: row.handler ?? {},
       },
       listener: withTls(row.transport, tls),
+      ...(row.endsThere && forwarderTo(row, ends)),
     })),
   };
 }
@@ -138,7 +164,8 @@ function clientConfig(second: (row: Row) => string, ends: Ends, files: LinkFiles
       },
     ],
   });
-  const service = ({ network = 'tcp', forwarder }: Row, name: string) => {
+  const service = (row: Row, name: string) => {
+    const { network = 'tcp', forwarder } = row;
     const udp = network === 'udp';
     const asked = udp ? { type: 'socks5', metadata: { udp: true } } : { type: 'http' };
     return {
@@ -149,7 +176,9 @@ function clientConfig(second: (row: Row) => string, ends: Ends, files: LinkFiles
       // its sessions.
       listener:
         udp && forwarder ? { type: 'udp', metadata: { keepalive: true, ttl: '1s' } } : { type: 'tcp' },
-      ...(forwarder && { forwarder: { nodes: [{ name: 'end', addr: udp ? ends.echo : ends.origin }] } }),
+      // Nobody is where those are led who end somewhere else.
+      ...(forwarder &&
+        forwarderTo(row, row.endsThere ? { echo: '127.0.0.1:1', origin: '127.0.0.1:1' } : ends)),
     };
   };
   const wrong = rows.filter((row) => row.auth);
@@ -188,7 +217,8 @@ function directionSuite(from: Name, to: Name): void {
     closing.push(() => greeter.close());
     const echo = await startEcho();
     closing.push(() => echo.close());
-    const second = await programs[to](serverConfig(files));
+    const ends = { echo: echo.address, origin: `127.0.0.1:${String(origin.port)}` };
+    const second = await programs[to](serverConfig(ends, files));
     closing.push(() => second.stop());
     const between = new Map<Row, Awaited<ReturnType<typeof startTurnstile>>>();
     for (const row of rows) {
@@ -196,7 +226,6 @@ function directionSuite(from: Name, to: Name): void {
       closing.push(() => turnstile.close());
       between.set(row, turnstile);
     }
-    const ends = { echo: echo.address, origin: `127.0.0.1:${String(origin.port)}` };
     const first = await programs[from](clientConfig((row) => between.get(row)!.address, ends, files));
     closing.push(() => first.stop());
     scene = {
@@ -209,10 +238,11 @@ function directionSuite(from: Name, to: Name): void {
   });
 
   for (const row of rows) {
-    const { protocol, transport, network = 'tcp', forwarder, auth, handler, connector } = row;
+    const { protocol, transport, network = 'tcp', forwarder, endsThere, auth, handler, connector } = row;
     const words = [`${network} by ${protocol} over ${transport}`];
     if (auth) words.push('with a user');
     if (forwarder) words.push('from a forwarder');
+    if (endsThere) words.push('to a forwarder');
     if (handler) words.push(`handler ${JSON.stringify(handler)}`);
     if (connector) words.push(`connector ${JSON.stringify(connector)}`);
     describe(words.join(', '), () => rowSuite(row, from, () => scene!));
@@ -283,14 +313,20 @@ function rowSuite(row: Row, from: Name, scene: () => Scene): void {
     });
   }
 
+  const isRefused = async (attempt: ReturnType<typeof tunnel>) => {
+    if (!row.late) return assert.rejects(attempt, /^Error: 50\d/);
+    const { socket } = await attempt;
+    return assert.rejects(exchange(socket, 'GET', '/page'));
+  };
+
   test('an origin that refuses is an error', async () => {
     // Nobody listens on port 1.
-    await assert.rejects(tunnel(entrance(), `${host}:1`), /^Error: 50\d/);
+    await isRefused(tunnel(entrance(), `${host}:1`));
   });
 
   if (row.auth) {
     test('wrong credentials are refused', async () => {
-      await assert.rejects(tunnel(scene().first.address(`wrong-${name}`), target()), /^Error: 50\d/);
+      await isRefused(tunnel(scene().first.address(`wrong-${name}`), target()));
     });
   }
 }
