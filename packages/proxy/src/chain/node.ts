@@ -141,7 +141,7 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
 }
 
 /** True where nobody waits any more because the client left, which says nothing of the node. */
-export function hasLeft(signal: AbortSignal): boolean {
+function hasLeft(signal: AbortSignal): boolean {
   return signal.aborted && signal.reason !== 'deadline';
 }
 

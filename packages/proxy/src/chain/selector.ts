@@ -46,7 +46,7 @@ export function createStrategy(strategy: SelectorSpec['strategy'], random = Math
 }
 
 /** True where the node is left alone for now. */
-export function isDown({ mark, spec }: Node, { maxFails, failTimeoutMs }: SelectorSpec): boolean {
+function isDown({ mark, spec }: Node, { maxFails, failTimeoutMs }: SelectorSpec): boolean {
   return mark.isDown(spec.maxFails ?? maxFails, spec.failTimeoutMs ?? failTimeoutMs);
 }
 

@@ -1,37 +1,10 @@
+import { tuning } from './gost-metadata.ts';
+
 /**
  * GOST's words, as far as a configuration file can hold them: what a file may name without being wrong. A word of these
  * that this version does not serve is an error that says so; it is never an "unknown key". What is served is said by the
  * schema and by the list of modules, not here.
  */
-
-const tuning = {
-  keepalive: ['keepalive', 'keepalive.idle', 'keepalive.interval', 'keepalive.count'],
-  mux: [
-    'mux.type',
-    'mux.version',
-    'mux.keepaliveInterval',
-    'mux.keepaliveDisabled',
-    'mux.keepaliveTimeout',
-    'mux.maxFrameSize',
-    'mux.maxReceiveBuffer',
-    'mux.maxStreamBuffer',
-    'mux.maxStreamWindow',
-  ],
-  sniffing: [
-    'sniffing',
-    'sniffing.timeout',
-    'sniffing.websocket',
-    'sniffing.websocket.sampleRate',
-    'mitm.certFile',
-    'mitm.caCertFile',
-    'mitm.keyFile',
-    'mitm.caKeyFile',
-    'mitm.alpn',
-    'mitm.bypass',
-  ],
-  observer: ['observePeriod', 'observer.period', 'observer.observePeriod', 'observer.resetTraffic'],
-  limiter: ['limiter.refreshInterval', 'limiter.cleanupInterval', 'limiter.scope'],
-} as const;
 
 /** Keys by the mapping that they stand in. Deprecated ones are listed with the others. */
 export const gostKeys = {
@@ -157,111 +130,6 @@ export const gostKeys = {
     'p2p',
   ],
 } as const satisfies Record<string, readonly string[]>;
-
-const forwarding = [
-  'readTimeout',
-  'idleTimeout',
-  'http.keepalive',
-  'proxyProtocol',
-  'bufferSize',
-  ...tuning.sniffing,
-];
-const socks = [
-  'readTimeout',
-  'notls',
-  'bind',
-  'udp',
-  'publicAddr',
-  'udp.bufferSize',
-  'udp.bindRange',
-  'udp.bindRange.min',
-  'udp.bindRange.max',
-  'udp.resolveDomain',
-  'comp',
-  'tor',
-  'hash',
-  ...tuning.mux,
-  ...tuning.sniffing,
-];
-const httpHandler = [
-  'readTimeout',
-  'idleTimeout',
-  'http.header',
-  'header',
-  'http.keepalive',
-  'keepalive',
-  'http.compression',
-  'compression',
-  'proxyAgent',
-  'authBasicRealm',
-  'probeResist',
-  'probeResistance',
-  'probe_resist',
-  'knock',
-  'udp',
-  'udp.bufferSize',
-  'cache',
-  ...tuning.sniffing,
-];
-const websocket = [
-  'path',
-  'header',
-  'handshakeTimeout',
-  'readHeaderTimeout',
-  'readBufferSize',
-  'writeBufferSize',
-  'enableCompression',
-  'backlog',
-];
-
-/** Metadata keys of the handlers of this version beside those that every handler takes. */
-export const gostHandlerMetadata: Readonly<Record<string, readonly string[]>> = {
-  http: httpHandler,
-  socks5: socks,
-  socks,
-  socks4: ['readTimeout', 'hash', ...tuning.sniffing],
-  socks4a: ['readTimeout', 'hash', ...tuning.sniffing],
-  auto: [...new Set([...httpHandler, ...socks])],
-  relay: ['readTimeout', 'bind', 'nodelay', 'udp.bufferSize', 'hash', ...tuning.mux, ...tuning.sniffing],
-  sni: ['readTimeout', 'hash', ...tuning.sniffing],
-  tcp: forwarding,
-  udp: [...forwarding, 'stateless'],
-  forward: forwarding,
-};
-
-/** Metadata keys of the listeners of this version. */
-export const gostListenerMetadata: Readonly<Record<string, readonly string[]>> = {
-  tcp: ['mptcp', 'reuseport', ...tuning.keepalive],
-  tls: ['mptcp', ...tuning.keepalive],
-  ws: [...websocket, 'mptcp', ...tuning.keepalive],
-  wss: [...websocket, 'mptcp', ...tuning.keepalive],
-  udp: ['ttl', 'keepalive', 'readBufferSize', 'readQueueSize', 'backlog', 'stateless'],
-  unix: [],
-};
-
-/** Metadata keys of the dialers of this version. */
-export const gostDialerMetadata: Readonly<Record<string, readonly string[]>> = {
-  tcp: [...tuning.keepalive],
-  tls: ['handshakeTimeout', ...tuning.keepalive],
-  ws: [...websocket, 'host', 'keepalive', 'ttl', ...tuning.keepalive.map((key) => `tcp.${key}`)],
-  wss: [...websocket, 'host', 'keepalive', 'ttl', ...tuning.keepalive.map((key) => `tcp.${key}`)],
-  udp: [],
-  unix: [],
-};
-
-/** Metadata keys of the connectors of this version. */
-export const gostConnectorMetadata: Readonly<Record<string, readonly string[]>> = {
-  http: ['timeout', 'header'],
-  socks5: ['notls', 'relay', 'udp.timeout', 'udp.bufferSize', ...tuning.mux],
-  socks: ['notls', 'relay', 'udp.timeout', 'udp.bufferSize', ...tuning.mux],
-  socks4: ['disable4a'],
-  socks4a: ['disable4a'],
-  relay: ['connectTimeout', 'nodelay', ...tuning.mux],
-  forward: [],
-  tcp: [],
-  direct: ['action'],
-  virtual: ['action'],
-};
 
 /** Every type of handler, listener, dialer and connector, with GOST's second names. */
 export const gostTypes = {

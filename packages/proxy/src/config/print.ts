@@ -1,12 +1,13 @@
 import { stringify } from 'yaml';
 import type { Value } from '../schema/parse.ts';
+import {} from './gost-metadata.ts';
 import { gostKeys } from './gost-names.ts';
 import {
   gostConnectorMetadata,
   gostDialerMetadata,
   gostHandlerMetadata,
   gostListenerMetadata,
-} from './gost-names.ts';
+} from './gost-metadata.ts';
 import { compatSwitches } from './sections/compat.ts';
 
 /** Keys of nested mappings whose spelling is not among GOST's lists. */

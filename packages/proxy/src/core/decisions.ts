@@ -118,6 +118,6 @@ function couldNotAsk({ module, status }: Question<unknown>, cause: unknown, mess
 }
 
 /** The error of a session whose client has gone before it was answered. */
-export function clientLeft(): ProxyError {
+function clientLeft(): ProxyError {
   return new ProxyError('clientClosed', 'client', 'the client went away before it was answered');
 }

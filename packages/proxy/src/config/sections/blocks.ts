@@ -6,10 +6,9 @@ import {
   gostConnectorMetadata,
   gostDialerMetadata,
   gostHandlerMetadata,
-  gostKeys,
   gostListenerMetadata,
-  gostTypes,
-} from '../gost-names.ts';
+} from '../gost-metadata.ts';
+import { gostKeys, gostTypes } from '../gost-names.ts';
 import { byType } from './by-type.ts';
 import type { Metadata } from './by-type.ts';
 import { credentials, name, names, networks, others, userWithoutPassword } from './common.ts';
@@ -105,6 +104,11 @@ export function handlerMetadata(type: string): KnownMetadata {
 /** Of a listener. */
 export function listenerMetadata(type: string): KnownMetadata {
   return known(layerFields(type, 'listener'), gostListenerMetadata[type]);
+}
+
+/** True for listeners of this type that can believe a header's word about who connected. */
+export function readsHeaders(type = 'tcp'): boolean {
+  return 'trustedProxies' in listenerMetadata(type).fields;
 }
 
 /** Of a dialer. */

@@ -65,7 +65,7 @@ export interface WrittenAddress {
 const hostAndPort = /^(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([^:[\]\s/]*)):(\d{1,5})$/;
 
 /** Reads `:8080`, `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`; undefined where it is none. */
-export function parseHostAndPort(written: string): WrittenAddress | undefined {
+function parseHostAndPort(written: string): WrittenAddress | undefined {
   const match = hostAndPort.exec(written);
   const port = Number(match?.[3]);
   return match !== null && port <= 65535 ? { host: match[1] ?? match[2] ?? '', port } : undefined;

@@ -72,7 +72,7 @@ const failCodes: Reader<(status: number) => boolean> = (value, path, reading) =>
 };
 
 /** How requests are changed on their way to a forwarder's node. */
-export const nodeHttp = mapping(
+const nodeHttp = mapping(
   {
     host: optional(text()),
     requestHeader: { ...optional(texts()), aliases: ['header'] },
@@ -135,10 +135,10 @@ const forwarderNodeFields = mapping(
 );
 
 /** A node of a forwarder: an address, and how requests are changed on their way there. */
-export const forwarderNode = withoutUnusedFilter(forwarderNodeFields);
+const forwarderNode = withoutUnusedFilter(forwarderNodeFields);
 
 /** How one of several is chosen. */
-export const selector = mapping(
+const selector = mapping(
   {
     strategy: optional(
       word(

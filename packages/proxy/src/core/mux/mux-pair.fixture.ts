@@ -21,7 +21,7 @@ export interface MuxEnd {
 }
 
 /** A session over one end of a connection. */
-export function muxEnd(conn: Conn, role: 'client' | 'server', settings: MuxSettings): MuxEnd {
+function muxEnd(conn: Conn, role: 'client' | 'server', settings: MuxSettings): MuxEnd {
   const ready: Conn[] = [];
   const waiting: ((stream: Conn) => void)[] = [];
   const session = createMuxSession(conn, {
@@ -79,11 +79,4 @@ function inPieces(conn: MemoryEnd, split: () => number): Conn {
       return conn.stream;
     },
   };
-}
-
-/** All bytes until the end. */
-export async function readAll(conn: Conn): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) parts.push(bytes);
-  return Buffer.concat(parts);
 }

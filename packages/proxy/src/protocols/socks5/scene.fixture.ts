@@ -91,7 +91,7 @@ export function testContext(signal = new AbortController().signal): Context {
 }
 
 /** A UDP socket of the system, to one peer or to any, on 127.0.0.1. */
-export async function openPackets(to?: Address): Promise<Datagrams> {
+async function openPackets(to?: Address): Promise<Datagrams> {
   const socket = await openUdp();
   const inbox = createDatagramInbox();
   socket.on('message', (bytes, { address, port }) => inbox.deliver(bytes, { host: address, port }));
