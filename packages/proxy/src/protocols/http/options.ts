@@ -60,7 +60,7 @@ export const handlerFields = {
   } satisfies Field<number, false>,
   /** True: what goes through a tunnel is looked into and asked about. */
   sniffing: optional(flag()),
-  /** How long the beginning of something may take before it is something else. Default 3 s. */
+  /** How long the beginning of something may take before it is something else. Default 15 s, as GOST has for a head. */
   sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
 } as const;
 
