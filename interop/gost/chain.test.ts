@@ -39,6 +39,8 @@ interface Row {
   /** Metadata of the handler and of the connector, such as `notls`. */
   readonly handler?: object;
   readonly connector?: object;
+  /** Metadata of the listener and of the dialer. */
+  readonly carriage?: object;
   /** The protocol carries addresses only. Default: names too, and the second proxy resolves them. */
   readonly addressesOnly?: true;
   /** The first proxy hears of a no only after it has told its user yes. */
@@ -81,6 +83,18 @@ const rows: readonly Row[] = [
     ...{ protocol: 'socks5', transport: 'tcp', network: 'udp', auth: true },
     handler: { udp: true, notls: true },
   },
+  // Many connections in one. Where its file is JSON, GOST takes a number for no version.
+  ...['mtcp', 'mtls', 'mws', 'mwss'].map((transport) => ({ protocol: 'http', transport })),
+  { protocol: 'http', transport: 'mtcp', carriage: { 'mux.version': '1' } },
+  { protocol: 'http', transport: 'mwss', carriage: { 'mux.version': '2' } },
+  { protocol: 'http', transport: 'mtcp', carriage: { 'mux.type': 'yamux' } },
+  {
+    protocol: 'http',
+    transport: 'mtls',
+    carriage: { 'mux.type': 'yamux', 'mux.maxStreamWindow': '1048576' },
+  },
+  // TLS within would make GOST close the connection of all with the first that ends.
+  { protocol: 'socks5', transport: 'mtls', auth: true, handler: { notls: true } },
   { protocol: 'http', transport: 'tcp', network: 'udp', handler: { udp: true } },
   ...over({ protocol: 'relay', late: true }),
   ...over({ protocol: 'relay', late: true, auth: true }),
@@ -110,7 +124,8 @@ const user = { username: 'gost', password: 'right:/@ü' };
 const nameOf = (row: Row) => `row-${String(rows.indexOf(row))}`;
 
 /** What one of its ends is given, with `tls` wherever the protocol or the transport may want it. */
-const withTls = (type: string, tls: object) => (/^(tls|wss|socks5)$/.test(type) ? { type, tls } : { type });
+const withTls = (type: string, tls: object) =>
+  /^(tls|wss|mtls|mwss|socks5)$/.test(type) ? { type, tls } : { type };
 
 /** The one node of a forwarder. */
 const forwarderTo = ({ network }: Row, { echo, origin }: Ends) => ({
@@ -129,7 +144,7 @@ function serverConfig(ends: Ends, files: LinkFiles): ProxyConfig {
         ...(row.auth && { auth: user }),
         metadata: row.handler ?? {},
       },
-      listener: withTls(row.transport, tls),
+      listener: { ...withTls(row.transport, tls), metadata: row.carriage ?? {} },
       ...(row.endsThere && forwarderTo(row, ends)),
     })),
   };
@@ -158,7 +173,7 @@ function clientConfig(second: (row: Row) => string, ends: Ends, files: LinkFiles
               ...(auth && { auth }),
               metadata: row.connector ?? {},
             },
-            dialer: withTls(row.transport, tls),
+            dialer: { ...withTls(row.transport, tls), metadata: row.carriage ?? {} },
           },
         ],
       },
@@ -238,13 +253,24 @@ function directionSuite(from: Name, to: Name): void {
   });
 
   for (const row of rows) {
-    const { protocol, transport, network = 'tcp', forwarder, endsThere, auth, handler, connector } = row;
+    const {
+      protocol,
+      transport,
+      network = 'tcp',
+      forwarder,
+      endsThere,
+      auth,
+      handler,
+      connector,
+      carriage,
+    } = row;
     const words = [`${network} by ${protocol} over ${transport}`];
     if (auth) words.push('with a user');
     if (forwarder) words.push('from a forwarder');
     if (endsThere) words.push('to a forwarder');
     if (handler) words.push(`handler ${JSON.stringify(handler)}`);
     if (connector) words.push(`connector ${JSON.stringify(connector)}`);
+    if (carriage) words.push(JSON.stringify(carriage));
     describe(words.join(', '), () => rowSuite(row, from, () => scene!));
   }
 }

@@ -332,6 +332,8 @@ export async function startTurnstile(
   const server = net.createServer({ allowHalfOpen: true }, (near) => {
     count += 1;
     const far = net.connect({ ...splitAddress(to), allowHalfOpen: true });
+    // One connection may carry many, so that each piece counts.
+    near.on('data', () => (count += 1));
     near.pipe(far).pipe(near);
     for (const [one, other] of [
       [near, far],

@@ -7,6 +7,7 @@ import { relay } from './protocols/relay/index.ts';
 import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
+import { createMux } from './transports/mux/index.ts';
 import { tcp } from './transports/tcp/index.ts';
 import { tls } from './transports/tls/index.ts';
 import { udp } from './transports/udp/index.ts';
@@ -19,6 +20,11 @@ const stacks = {
   tls: [tcp, tls],
   ws: [tcp, ws],
   wss: [tcp, tls, ws],
+  // smux's versions are GOST's; both ends must have the same.
+  mtcp: [tcp, createMux({ version: 2 })],
+  mtls: [tcp, tls, createMux({ version: 1 })],
+  mws: [tcp, ws, createMux({ version: 1, overWebSocket: true })],
+  mwss: [tcp, tls, ws, createMux({ version: 1, overWebSocket: true })],
   unix: [unix],
   udp: [udp],
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;

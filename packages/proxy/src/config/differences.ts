@@ -1,6 +1,7 @@
 import { formatPlace } from '../schema/source.ts';
 import type { Located } from '../schema/read.ts';
 import type { Config } from './merge.ts';
+import { readsHeaders } from './sections/blocks.ts';
 import type { CompatSwitch } from './sections/compat.ts';
 import type { ServiceConfig } from './sections/services.ts';
 import { clientBlocks } from './tls-files.ts';
@@ -45,7 +46,7 @@ export function differences(config: Config): readonly string[] {
     'X-Forwarded-For and its kin do not say who connected, as `trustedProxies` is not written',
     'X-Forwarded-For and its kin say who connected, whoever sends them',
     listeners.filter(
-      ({ type, metadata }) => (type === 'ws' || type === 'wss') && metadata?.['trustedProxies'] === undefined,
+      ({ type, metadata }) => readsHeaders(type) && metadata?.['trustedProxies'] === undefined,
     ),
   );
   add(

@@ -16,7 +16,7 @@ import { parseNetwork, parseIp, networkOfOne } from '../../core/match/ip.ts';
 import { modules } from '../../modules.ts';
 import { listAuther } from '../../policies/auther/index.ts';
 import type { Config } from '../merge.ts';
-import { protocolOf } from '../sections/blocks.ts';
+import { protocolOf, readsHeaders } from '../sections/blocks.ts';
 import type { ServiceConfig } from '../sections/services.ts';
 import type { ServerTlsConfig } from '../sections/tls.ts';
 import { namesOf } from './nodes.ts';
@@ -143,10 +143,13 @@ function refusesUnlimited({ limiter, handler }: ServiceConfig, { limiters }: Con
 
 /** With `compat.headerAddresses`, a listener that reads client addresses from headers and names no proxy trusts everybody. */
 function trustingAll(listener: ServiceConfig['listener'], { compat }: Config) {
-  const reads = listener?.type === 'ws' || listener?.type === 'wss';
-  if (!reads || !compat.has('headerAddresses') || listener.metadata?.['trustedProxies'] !== undefined)
+  if (
+    !readsHeaders(listener?.type) ||
+    !compat.has('headerAddresses') ||
+    listener?.metadata?.['trustedProxies'] !== undefined
+  )
     return undefined;
-  return { ...listener.metadata, trustedProxies: ['0.0.0.0/0', '::/0'] };
+  return { ...listener?.metadata, trustedProxies: ['0.0.0.0/0', '::/0'] };
 }
 
 /** What of a listener's block the lowest layer reads: what its socket is opened with. */

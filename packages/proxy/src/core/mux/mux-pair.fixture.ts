@@ -21,7 +21,7 @@ export interface MuxEnd {
 }
 
 /** A session over one end of a connection. */
-function muxEnd(conn: Conn, role: 'client' | 'server', settings: MuxSettings): MuxEnd {
+export function muxEnd(conn: Conn, role: 'client' | 'server', settings: MuxSettings): MuxEnd {
   const ready: Conn[] = [];
   const waiting: ((stream: Conn) => void)[] = [];
   const session = createMuxSession(conn, {
