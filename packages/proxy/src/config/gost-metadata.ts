@@ -149,6 +149,7 @@ export const gostConnectorMetadata: Readonly<Record<string, readonly string[]>> 
   socks4: ['disable4a'],
   socks4a: ['disable4a'],
   relay: ['connectTimeout', 'nodelay', ...tuning.mux],
+  sni: ['host'],
   forward: [],
   tcp: [],
   direct: ['action'],

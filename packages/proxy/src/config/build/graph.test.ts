@@ -57,6 +57,19 @@ function ask(port: number): Promise<number> {
   });
 }
 
+test('an sni node reads the target from what is said to it', async () => {
+  const node = await run({ services: [front({ handler: { type: 'sni' } })] });
+  const chain = {
+    name: 'out',
+    hops: [{ name: 'h', nodes: [{ addr: `127.0.0.1:${String(node)}`, connector: { type: 'sni' } }] }],
+  };
+  const proxy = await run({
+    services: [front({ handler: { type: 'http', chain: 'out' } })],
+    chains: [chain],
+  });
+  expect(await ask(proxy)).toBe(200);
+});
+
 describe('a graph', () => {
   test('is all or nothing, and says where in the file the reason stands', async () => {
     const first = net.createServer().listen(0, '127.0.0.1');
