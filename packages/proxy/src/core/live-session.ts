@@ -52,6 +52,8 @@ export class LiveSession implements Session {
   /** The layers above the first connection are there: this is what the client's bytes come from. */
   begin(end: End): void {
     this.client = end.remote;
+    // One of several that a connection carries goes by itself.
+    void end.closed.then(() => this.decisions.leave());
     if (end.kind === 'stream') this.#end = this.shaped = meterConn(end, { traffic: this.traffic });
     else this.#end = end;
   }

@@ -80,3 +80,10 @@ function inPieces(conn: MemoryEnd, split: () => number): Conn {
     },
   };
 }
+
+/** All bytes until the end. */
+export async function readAll(conn: Conn): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  for (let bytes = await conn.read(); bytes !== null; bytes = await conn.read()) parts.push(bytes);
+  return Buffer.concat(parts);
+}
