@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
 import { malformed } from '../../wire/fault.ts';
 import type { Conn } from '../conn.ts';
