@@ -79,6 +79,11 @@ export class Peer {
     return taken;
   }
 
+  /** A head of HTTP, up to its empty line. */
+  head(): Promise<string> {
+    return this.take('\r\n\r\n');
+  }
+
   /** Everything up to the end of the connection. */
   async all(): Promise<string> {
     await this.#until(() => this.#over, 'waiting for the end');
