@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { canonicalTarget, formatAddress } from '../core/address.ts';
-import type { Address } from '../core/conn.ts';
+import type { Accept, Address } from '../core/conn.ts';
 import type { Datagrams } from '../core/datagrams.ts';
 import { ProxyError } from '../core/errors.ts';
 import { resolveName } from '../core/names.ts';
@@ -9,7 +9,7 @@ import type { Connector, ConnectorOptions } from '../core/protocol.ts';
 import type { Decider, NodeHttp, RouteRequest } from '../core/route.ts';
 import type { ClientTls } from '../core/tls.ts';
 import { withoutRules } from '../core/way.ts';
-import type { Context, Way } from '../core/way.ts';
+import type { BindRequest, Context, Way } from '../core/way.ts';
 import type { Mark } from './marks.ts';
 
 /** What a node is made of. */
@@ -133,6 +133,11 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
         if (connector.connectDatagrams !== undefined)
           return connector.connectDatagrams(conn, to, options, context);
         return toOnePeer(await connector.associate!(conn, under, options, context), to);
+      },
+    }),
+    ...(connector.bind !== undefined && {
+      async bind(request: BindRequest, accept: Accept, context: Context) {
+        return connector.bind!(await reach(context), request, accept, options, context);
       },
     }),
     // The stack belongs to the node, which outlives routes.

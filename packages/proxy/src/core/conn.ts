@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Datagrams } from './datagrams.ts';
+import type { ProxyError } from './errors.ts';
 
 /**
  * A host (a name, or an IP address without brackets) and a port. Canonical once it has passed `core/address`. A unix
@@ -74,4 +75,10 @@ export type Accept = (end: End) => void;
 export interface Listening {
   readonly address: Address;
   close(): Promise<void>;
+}
+
+/** A listener at a node. It lasts as long as the connection with the node. */
+export interface RemoteListening extends Listening {
+  /** Resolves when the node does not listen any more though nobody closed it: with the reason. */
+  readonly lost: Promise<ProxyError>;
 }

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { formatAddress } from './address.ts';
-import type { Address, Conn, End } from './conn.ts';
+import type { Address, Conn, End, Listening } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
 import { Decisions } from './decisions.ts';
 import { ProxyError } from './errors.ts';
@@ -8,11 +8,13 @@ import type { Served, SessionEvent } from './events.ts';
 import { asMetered, meterConn, noBuckets } from './metered-conn.ts';
 import type { Shaped } from './metered-conn.ts';
 import { Openings } from './openings.ts';
+import type { ServeVisitor } from './protocol.ts';
 import { relay, relayDatagrams } from './relay.ts';
 import type { Traffic } from './relay.ts';
 import type { Forwarded, Question } from './route.ts';
 import type { SessionSettings } from './session-settings.ts';
-import type { Credentials, ForwardFacts, RelayOptions, RequestFacts, Session } from './session.ts';
+import type { Credentials, ForwardFacts, OwnDial, RelayOptions, RequestFacts, Session } from './session.ts';
+import type { BindRequest } from './way.ts';
 
 /** A session as its service sees it. Protocols are given it as {@link Session}. It ends with the client's connection. */
 export class LiveSession implements Session {
@@ -24,6 +26,7 @@ export class LiveSession implements Session {
   readonly decisions: Decisions;
   readonly started = performance.now();
   user = '';
+  tags: readonly string[] = [];
   stopping = false;
   /** True where waiting for something new is over, too. */
   #stopped = false;
@@ -108,6 +111,8 @@ export class LiveSession implements Session {
     const { auth } = this.#settings;
     if (auth === undefined || !this.authenticates) return;
     this.user = '';
+    this.tags = [];
+    let tags: readonly string[] | undefined;
     const { tls, remote } = this.#end;
     const ask = {
       username,
@@ -121,13 +126,22 @@ export class LiveSession implements Session {
     const { ok, user } = await this.decide({
       module: 'auth',
       about: username,
-      ask: (call) => auth.authenticate(ask, call),
+      ask: async (call) => {
+        const answer = await auth.authenticate(ask, call);
+        ({ tags } = call.meta);
+        return answer;
+      },
       tell: (answer) => ({ outcome: answer.ok ? 'yes' : 'no', answer: answer.ok ? answer.user : '' }),
     });
     if (!ok)
       throw new ProxyError('wrongCredentials', 'client', 'the credentials were not accepted', {
         status: 407,
       });
+    this.user = user;
+    this.tags = tags ?? [];
+  }
+
+  identify(user: string): void {
     this.user = user;
   }
 
@@ -137,6 +151,10 @@ export class LiveSession implements Session {
 
   open(target: Address, facts?: RequestFacts): Promise<Conn> {
     return this.#openings.open(target, facts);
+  }
+
+  openBy<E extends End>(target: Address, facts: RequestFacts, dial: OwnDial<E>): Promise<E> {
+    return this.#openings.openBy(target, facts, dial);
   }
 
   openDatagrams(target: Address): Promise<Datagrams> {
@@ -149,6 +167,10 @@ export class LiveSession implements Session {
 
   associate(): Promise<Datagrams> {
     return this.#openings.associate();
+  }
+
+  bind(request: BindRequest, each: ServeVisitor): Promise<Listening> {
+    return this.#openings.bind(request, each);
   }
 
   async relay(client: End, upstream: End, options: RelayOptions = {}): Promise<ProxyError | undefined> {

@@ -1,18 +1,19 @@
 import { performance } from 'node:perf_hooks';
 import { canonicalTarget, formatAddress } from './address.ts';
 import { associate } from './association.ts';
-import type { Address, Conn, End } from './conn.ts';
+import type { Address, Conn, End, Listening } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
 import { ProxyError } from './errors.ts';
 import type { LiveSession } from './live-session.ts';
 import { resolveName, systemAddress } from './names.ts';
 import { overTls, packets, withDeadline } from './reach.ts';
+import type { ServeVisitor } from './protocol.ts';
 import type { Decider, Forwarded, Route, RouteRequest } from './route.ts';
 import type { SessionSettings } from './session-settings.ts';
-import type { ForwardFacts, RequestFacts } from './session.ts';
+import type { ForwardFacts, OwnDial, RequestFacts } from './session.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
 import { withoutRules } from './way.ts';
-import type { Context } from './way.ts';
+import type { BindRequest, Context } from './way.ts';
 
 /** What an attempt to reach a target tells as it goes. */
 interface Attempt {
@@ -45,6 +46,25 @@ export class Openings {
 
   openDatagrams(target: Address): Promise<Datagrams> {
     return this.#open('udp', target, { network: 'udp' }, packets);
+  }
+
+  async openBy<E extends End>(target: Address, facts: RequestFacts, dial: OwnDial<E>): Promise<E> {
+    const asked = canonicalTarget(target);
+    await this.#check(asked, facts);
+    return this.#attempts(facts.network ?? 'tcp', asked, async (context, attempt) => {
+      attempt.to(asked);
+      const { end, path } = await dial(context, this.#until(context.signal));
+      attempt.along(path);
+      return end;
+    });
+  }
+
+  async bind(request: BindRequest, each: ServeVisitor): Promise<Listening> {
+    const { bind, service } = this.#settings;
+    if (bind === undefined)
+      throw new ProxyError('unsupported', 'self', `${service} listens nowhere in a client's name`);
+    this.#countRequest();
+    return bind(request, each);
   }
 
   async #open<T>(

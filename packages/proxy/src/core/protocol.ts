@@ -1,9 +1,11 @@
 import type { Fields } from '../schema/read.ts';
-import type { Address, Conn, End } from './conn.ts';
+import type { Accept, Address, Conn, End, Listening, RemoteListening } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
+import type { ProxyError } from './errors.ts';
+import type { PolicyOf } from './policies.ts';
 import type { Credentials, Session } from './session.ts';
 import type { ClientTls, ServerTls } from './tls.ts';
-import type { Context, Way } from './way.ts';
+import type { BindRequest, Context, Way } from './way.ts';
 
 /** What the bytes of a connection ask for: the end that is asked and the end that asks, both in one folder. */
 export interface Protocol {
@@ -31,6 +33,50 @@ export interface Handler {
    * ProxyError where the connection ended badly; the client has been told by then, as far as the protocol can.
    */
   handle(end: End, session: Session, options: HandlerOptions): Promise<void>;
+  /**
+   * Called once for each service before it listens, by handlers that keep something for as long as the service runs: further
+   * sockets, who has registered. What is answered then handles the connections in place of `handle`. `before` is what the
+   * handler of the same service in the configuration before keeps, undefined where there is none. Rejects with ProxyError, and
+   * has closed what it opened.
+   */
+  start?(host: ServiceHost, options: HandlerOptions, before: unknown): Promise<StartedHandler>;
+}
+
+/** A handler that keeps something for its service. */
+export interface StartedHandler {
+  /** As {@link Handler.handle}. */
+  handle(end: End, session: Session): Promise<void>;
+  /** The service accepts nothing new from now on; what has begun may go on. */
+  retire?(): void;
+  /** Ends what it keeps, except what the handler of the next configuration has taken over. */
+  close(): Promise<void>;
+  /** Given as `before` to the handler that a new configuration puts in its place. */
+  readonly keeps?: unknown;
+}
+
+/** What a service does for the sockets that its handler opens beside the listener. */
+export interface ServiceHost {
+  readonly name: string;
+  /**
+   * Listens there as well. Whatever connects counts against the service's connection limit, must not run in a circle and is
+   * asked about at admission, and then is a session of its own. A reload hands the socket over. It is closed with the
+   * service. Rejects with ProxyError `addressInUse` or `listenFailed`.
+   */
+  entrypoint(request: BindRequest, each: ServeVisitor): Promise<Listening>;
+  /** Told what goes wrong outside any session. Returns at once and never throws. */
+  problem(error: ProxyError): void;
+  /** Told what is worth a line in the log. Returns at once and never throws. */
+  inform(text: string): void;
+}
+
+/** Serves one connection to its end, as {@link Handler.handle}. */
+export type ServeVisitor = (end: End, session: Session) => Promise<void>;
+
+/** The modules that a handler's own options name; undefined: there is none of this name. */
+export interface NamedModules {
+  ingress(name: string): PolicyOf<'ingress'> | undefined;
+  sd(name: string): PolicyOf<'sd'> | undefined;
+  router(name: string): PolicyOf<'router'> | undefined;
 }
 
 /** What the file says of a handler. */
@@ -39,6 +85,8 @@ export interface HandlerOptions {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** For protocols that speak TLS within themselves: the service's certificate. */
   readonly tls?: ServerTls;
+  /** Default: none. */
+  readonly modules?: NamedModules;
   /** What of GOST is switched on. */
   readonly compat?: {
     /** A request's `Gost-Target` or `X-Gost-Target` names its target. Default false. */
@@ -68,6 +116,17 @@ export interface Connector {
   ): Promise<Datagrams>;
   /** Asks the node to carry datagrams to any peer. `under` leads to the node's own address. Absent: it cannot. */
   associate?(node: Conn, under: Way, options: ConnectorOptions, context: Context): Promise<Datagrams>;
+  /**
+   * Asks the node to listen in our name, and calls `accept` for each connection (for datagrams: for each peer) that comes to
+   * it. It lasts as long as the connection with the node, which belongs to it. Rejects as `connect`. Absent: it cannot.
+   */
+  bind?(
+    node: Conn,
+    request: BindRequest,
+    accept: Accept,
+    options: ConnectorOptions,
+    context: Context,
+  ): Promise<RemoteListening>;
 }
 
 /** What the file says of a connector. */

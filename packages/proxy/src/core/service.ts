@@ -8,8 +8,8 @@ import type { SessionSettings } from './session-settings.ts';
 import type { ConnLimiter } from './limits.ts';
 import type { LoopGuard } from './loop-guard.ts';
 import type { PolicyOf } from './policies.ts';
-import type { Handler, HandlerOptions } from './protocol.ts';
-import type { Way } from './way.ts';
+import type { Handler, HandlerOptions, ServeVisitor, ServiceHost, StartedHandler } from './protocol.ts';
+import type { BindRequest, Way } from './way.ts';
 
 /** A service that is served. */
 export interface RunningService {
@@ -26,6 +26,8 @@ export interface RunningService {
   retire(): Promise<void>;
   /** Ends everything at once. */
   close(): Promise<void>;
+  /** What its handler keeps, for the handler of the service that takes its place. */
+  readonly keeps: unknown;
 }
 
 /** What a service is made of. */
@@ -37,6 +39,13 @@ export interface ServiceParts extends SessionSettings {
   readonly layers: (under: Way) => Way;
   readonly handler: Handler;
   readonly options: HandlerOptions;
+  /** What the handler of the service before it keeps. */
+  readonly before?: unknown;
+  /**
+   * The lowest layer of a socket that is opened beside the listener: `entrypoint` for the handler itself, which a reload hands
+   * over, `bind` in a client's name. Absent: none can be opened.
+   */
+  readonly sockets?: (request: BindRequest, purpose: 'entrypoint' | 'bind') => Way;
   readonly admission?: PolicyOf<'admission'>;
   readonly connections?: ConnLimiter;
   readonly loops?: LoopGuard;
@@ -44,6 +53,8 @@ export interface ServiceParts extends SessionSettings {
   readonly trusts?: (host: string) => boolean;
   /** Told what goes wrong outside any session. Returns at once and never throws. */
   readonly problem: (error: ProxyError) => void;
+  /** Told what is worth a line in the log outside any session. Returns at once and never throws. */
+  readonly inform?: (text: string) => void;
 }
 
 /**
@@ -56,21 +67,99 @@ export async function startService(parts: ServiceParts): Promise<RunningService>
   const entry = parts.layers(service.gate(parts.base));
   if (entry.listen === undefined)
     throw new ProxyError('unsupported', 'self', `${parts.service}: its listener cannot be listened on`);
-  const listening = await entry.listen(parts.address, (end) => service.accept(end), parts.problem);
-  return service.running(listening);
+  await service.start();
+  try {
+    const listening = await entry.listen(
+      parts.address,
+      (end) => {
+        service.accept(end);
+      },
+      parts.problem,
+    );
+    return service.running(listening);
+  } catch (error) {
+    await service.abandon();
+    throw error;
+  }
 }
 
 class Service {
   readonly #parts: ServiceParts;
+  readonly #settings: SessionSettings;
   /** Ends that are open, and how their sessions end. */
   readonly #live = new Map<LiveSession, { readonly end: End; readonly ended: Promise<void> }>();
   /** Sessions whose lowest connection is here and whose upper layers are not yet. */
   readonly #arriving = new Map<End, LiveSession>();
+  /** Sockets beside the listener that the handler keeps. */
+  readonly #entrypoints = new Set<Listening>();
+  /** Present: the handler keeps something. */
+  #started: StartedHandler | undefined;
   #stopped: Promise<void> | undefined;
   #stopping = false;
 
   constructor(parts: ServiceParts) {
     this.#parts = parts;
+    this.#settings = { ...parts, bind: (request, each) => this.#listen(request, 'bind', each) };
+  }
+
+  /** What the handler keeps is made. */
+  async start(): Promise<void> {
+    const { handler, options, before, service, problem, inform = () => undefined } = this.#parts;
+    const host: ServiceHost = {
+      name: service,
+      problem,
+      inform,
+      entrypoint: async (request, each) => {
+        const listening = await this.#listen(request, 'entrypoint', each);
+        this.#entrypoints.add(listening);
+        return listening;
+      },
+    };
+    try {
+      this.#started = await handler.start?.(host, options, before);
+    } catch (error) {
+      await this.abandon();
+      throw error;
+    }
+  }
+
+  /** Nothing was served, and nothing will be. */
+  async abandon(): Promise<void> {
+    await this.#closeEntrypoints();
+    await this.#started?.close();
+  }
+
+  async #closeEntrypoints(): Promise<void> {
+    const open = [...this.#entrypoints];
+    this.#entrypoints.clear();
+    await Promise.all(open.map((listening) => listening.close()));
+  }
+
+  /** A socket beside the listener, whose connections are sessions like any others. */
+  async #listen(
+    request: BindRequest,
+    purpose: 'entrypoint' | 'bind',
+    each: ServeVisitor,
+  ): Promise<Listening> {
+    const { sockets, service, problem, loops } = this.#parts;
+    const { listen } = this.gate(sockets?.(request, purpose) ?? nowhere);
+    if (listen === undefined)
+      throw new ProxyError('unsupported', 'self', `${service} cannot listen at further addresses`);
+    const listening = await listen(
+      request.address,
+      (end) => {
+        this.accept(end, each);
+      },
+      problem,
+    );
+    const leave = loops?.listens(listening.address.port);
+    return {
+      address: listening.address,
+      close() {
+        leave?.();
+        return listening.close();
+      },
+    };
   }
 
   /** The way below the layers, which lets through only what may connect. */
@@ -101,7 +190,7 @@ class Service {
   }
 
   /** A connection with all its layers: from now on it is served. */
-  accept(end: End): void {
+  accept(end: End, each: ServeVisitor = this.#handle): void {
     const below = lowest(end);
     let session = this.#arriving.get(below);
     this.#arriving.delete(below);
@@ -111,7 +200,7 @@ class Service {
       session.publish({ kind: 'opened' });
     }
     session.begin(end);
-    this.#live.set(session, { end, ended: this.#serve(session, end) });
+    this.#live.set(session, { end, ended: this.#serve(session, end, each) });
     if (this.#stopping) session.stop();
     else if (this.#stopped !== undefined) session.retire();
   }
@@ -120,6 +209,7 @@ class Service {
     const live = this.#live;
     const leave = this.#parts.loops?.listens(listening.address.port);
     const arriving = this.#arriving;
+    const started = this.#started;
     const allEnded = async () => {
       // Who is being asked about, or shakes hands, may still come to be served.
       while (live.size + arriving.size > 0) {
@@ -129,11 +219,13 @@ class Service {
     };
     const retire = () =>
       (this.#stopped ??= (async () => {
-        const closed = listening.close();
+        const closed = Promise.all([listening.close(), this.#closeEntrypoints()]);
         leave?.();
+        started?.retire?.();
         for (const session of live.keys()) session.retire();
         await closed;
         await allEnded();
+        await started?.close();
       })());
     const stop = () => {
       this.#stopping = true;
@@ -146,6 +238,7 @@ class Service {
       get open() {
         return live.size;
       },
+      keeps: started?.keeps,
       stop,
       retire,
       async close() {
@@ -158,7 +251,7 @@ class Service {
   }
 
   #session(end: End): LiveSession {
-    return new LiveSession(end, nextSessionId(), this.#parts);
+    return new LiveSession(end, nextSessionId(), this.#settings);
   }
 
   /** Counts the connection; undefined where it is one too many, or has come back to us. */
@@ -216,13 +309,17 @@ class Service {
     if (!admitted) throw new ProxyError('forbidden', 'client', `${client} may not connect`, { status: 403 });
   }
 
-  async #serve(session: LiveSession, end: End): Promise<void> {
+  readonly #handle: ServeVisitor = (end, session) => {
     const { handler, options } = this.#parts;
+    return this.#started?.handle(end, session) ?? handler.handle(end, session, options);
+  };
+
+  async #serve(session: LiveSession, end: End, each: ServeVisitor): Promise<void> {
     let error: ProxyError | undefined;
     try {
       // Whoever speaks for others is believed, and those are asked about.
       if (end.via !== undefined) await this.#ask(session, end);
-      await handler.handle(session.end, session, options);
+      await each(session.end, session);
     } catch (cause) {
       error = ProxyError.from(cause);
       cut(end);
@@ -250,6 +347,12 @@ class Service {
     });
   }
 }
+
+/** Where a service may open no further socket. */
+const nowhere: Way = {
+  dial: () => Promise.reject(new ProxyError('unsupported', 'self', 'nothing leads there')),
+  close: () => Promise.resolve(),
+};
 
 /** The connection at the bottom of a stack. */
 function lowest(end: End): End {

@@ -1,11 +1,12 @@
-import type { Address, End } from './conn.ts';
+import type { Address, End, Listening } from './conn.ts';
 import type { EventSink } from './events.ts';
 import type { RateLimiter } from './limits.ts';
 import type { PolicyOf } from './policies.ts';
+import type { ServeVisitor } from './protocol.ts';
 import type { Chain, Forwarder } from './route.ts';
 import type { Session } from './session.ts';
 import type { TrafficLimits } from './traffic-limits.ts';
-import type { Way } from './way.ts';
+import type { BindRequest, Way } from './way.ts';
 
 /** What the sessions of a service have in common. Whatever is absent is not asked. */
 export interface SessionSettings {
@@ -33,6 +34,8 @@ export interface SessionSettings {
   readonly dialTimeoutMs: number;
   /** Ends a relay in which nothing moves for so long; 0: never. */
   readonly idleMs: number;
+  /** Listens at an address of this machine; whatever comes is a session of the service. Absent: nobody may ask for that. */
+  readonly bind?: (request: BindRequest, each: ServeVisitor) => Promise<Listening>;
   /** Serves a session with another protocol of the program's list. */
   readonly serve: (end: End, session: Session, protocol: string) => Promise<void>;
 }

@@ -1,9 +1,11 @@
-import type { Address, Conn, End } from './conn.ts';
+import type { Address, Conn, End, Listening } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
 import type { ProxyError } from './errors.ts';
 import type { Served, SessionFacts } from './events.ts';
+import type { ServeVisitor } from './protocol.ts';
 import type { Traffic } from './relay.ts';
-import type { Forwarded, Question, Seen, Target } from './route.ts';
+import type { Decider, Forwarded, Question, Seen, Target } from './route.ts';
+import type { BindRequest, Context } from './way.ts';
 
 /** What a client proves itself with. Both are empty when it offered nothing. */
 export interface Credentials {
@@ -26,6 +28,12 @@ export interface ForwardFacts extends RequestFacts {
   readonly reuse?: (node: Target) => Conn | undefined;
 }
 
+/** A way to a target that is the protocol's own. Rejects as a dial; the decider asks in the session's name, and no longer than the context lasts. */
+export type OwnDial<E extends End> = (
+  context: Context,
+  decider: Decider,
+) => Promise<{ readonly end: E; readonly path: readonly string[] }>;
+
 /** How a relay differs from one that only carries bytes. */
 export interface RelayOptions {
   /** Ends the relay when nothing has moved for so long. Default: as the service says; 0: never. */
@@ -36,6 +44,8 @@ export interface RelayOptions {
 export interface Session extends SessionFacts {
   /** Who the client proved to be by the last `authenticate` that was a yes; empty before that and where nobody is asked. */
   readonly user: string;
+  /** What the auther said of the user beside the name, by the last `authenticate` that was a yes. */
+  readonly tags: readonly string[];
   /** True where `authenticate` asks somebody. */
   readonly authenticates: boolean;
   /** True where the service has a forwarder. */
@@ -54,6 +64,11 @@ export interface Session extends SessionFacts {
    */
   authenticate(credentials: Credentials): Promise<void>;
   /**
+   * From now on the client counts as this one, for modules, limits, counters and records: where something else than
+   * credentials says who it is.
+   */
+  identify(user: string): void;
+  /**
    * Asks whether the client may go there, and counts the request against the service's rate: for a request on an upstream
    * that is already open. Rejects with ProxyError `malformedRequest`, `tooManyRequests`, `forbidden` or `couldNotAsk`.
    */
@@ -64,6 +79,11 @@ export interface Session extends SessionFacts {
    * `upstreamRefused` or `clientClosed`.
    */
   open(target: Address, facts?: RequestFacts): Promise<Conn>;
+  /**
+   * As {@link open}, with `dial` in place of hosts, resolver and chain. What `dial` has opened belongs to the caller as soon as
+   * it is given back.
+   */
+  openBy<E extends End>(target: Address, facts: RequestFacts, dial: OwnDial<E>): Promise<E>;
   /** As {@link open}, for datagrams to that target and back. The caller closes what it is given. */
   openDatagrams(target: Address): Promise<Datagrams>;
   /**
@@ -76,6 +96,12 @@ export interface Session extends SessionFacts {
    * wait meanwhile. The caller closes it. Rejects as `open`.
    */
   associate(): Promise<Datagrams>;
+  /**
+   * Listens at an address of this machine in the client's name. Each connection (for datagrams: each peer) that comes there has
+   * passed the service's connection limit, loop guard and admission, and is a session of its own. The caller closes it when the
+   * client goes. Rejects with ProxyError `tooManyRequests`, `addressInUse` or `listenFailed`.
+   */
+  bind(request: BindRequest, each: ServeVisitor): Promise<Listening>;
   /** Carries bytes or datagrams both ways until both directions have ended. Resolves with what broke it, if something did. */
   relay(client: End, upstream: End, options?: RelayOptions): Promise<ProxyError | undefined>;
   /** Serves the same connection with another protocol of the program's list. */

@@ -1,4 +1,4 @@
-import type { Accept, Address, Conn, Listening } from './conn.ts';
+import type { Accept, Address, Conn, Listening, RemoteListening } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
 import type { ProxyError } from './errors.ts';
 import type { ClientTls, ServerTls } from './tls.ts';
@@ -21,6 +21,15 @@ export interface Context {
   refuses?(address: Address): ProxyError | undefined;
 }
 
+/** Where somebody wants to be reached, and by what. */
+export interface BindRequest {
+  readonly network: 'tcp' | 'udp';
+  /** The port 0 is for the other end to choose. */
+  readonly address: Address;
+  /** Of datagrams: silence after which a peer's session ends, in milliseconds. Default: as a UDP listener's. */
+  readonly peerTtlMs?: number;
+}
+
 /** A way to reach addresses and to be reached. Made once and kept; whoever made it closes it. */
 export interface Way {
   /** Opens a connection. Rejects with ProxyError `nameNotFound`, `dialFailed`, `dialTimeout` or `clientClosed`. */
@@ -35,6 +44,12 @@ export interface Way {
    * accepted. Absent: this way cannot be listened on. Rejects with ProxyError `addressInUse` or `listenFailed`.
    */
   listen?(at: Address, accept: Accept, problem: (error: ProxyError) => void): Promise<Listening>;
+  /**
+   * Asks the far end of the way to listen there, and calls `accept` for each connection (for datagrams: for each peer) that
+   * comes to it. Absent: the far end cannot. Rejects with ProxyError as `dial`, with `upstreamRefused` where the far end does
+   * not let us, and as `listen` where the far end is this machine.
+   */
+  bind?(request: BindRequest, accept: Accept, context: Context): Promise<RemoteListening>;
   /** Ends what the way keeps open for itself; connections that it gave away live on. */
   close(): Promise<void>;
 }
@@ -47,6 +62,8 @@ export interface LayerOptions {
   readonly clientTls?: ClientTls;
   /** What the layers' `listener` or `dialer` fields read from `metadata`. */
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** Told what becomes of a listener that another machine holds. Returns at once. */
+  readonly inform?: (text: string) => void;
 }
 
 /**
@@ -60,7 +77,9 @@ export interface Transport {
   readonly listener: Fields;
   /** The keys of `dialer.metadata` that this layer reads. */
   readonly dialer: Fields;
-  /** Makes a way of the one below it; the lowest layer has none below. */
+  /** Present: a listener of this type is not a socket of ours, but what the listener's chain binds. A lowest layer. */
+  readonly overChain?: true;
+  /** Makes a way of the one below it; the lowest layer has none below, or the way along the listener's chain. */
   wrap(under: Way | undefined, options: LayerOptions): Way;
 }
 

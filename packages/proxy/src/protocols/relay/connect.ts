@@ -15,7 +15,7 @@ import {
 } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
-import { createRelayDatagrams } from './datagrams.ts';
+import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import { glueConn } from './glued-conn.ts';
 import type { ConnectorMetadata } from './options.ts';
 

@@ -13,13 +13,13 @@ import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
 import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
-import { createRelayDatagrams } from './datagrams.ts';
+import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import { glueConn } from './glued-conn.ts';
 import { defaultReadTimeoutMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
-import { statusOf } from './replies.ts';
-import { credentialsOf, wishOf } from './request.ts';
-import type { Wish } from './request.ts';
+import { statusOf } from '../../core/relay-messages/replies.ts';
+import { credentialsOf, wishOf } from '../../core/relay-messages/request.ts';
+import type { Wish } from '../../core/relay-messages/request.ts';
 
 /** One client's request, as far as it has come. */
 interface Exchange {

@@ -2,7 +2,7 @@ import { ProxyError } from '../../core/errors.ts';
 import type { Transport } from '../../core/way.ts';
 import { createMuxDialer } from './dial.ts';
 import { listenMux } from './listen.ts';
-import { backlogFields, handshakeFields, muxFields, muxSettings } from './options.ts';
+import { backlogFields, handshakeFields, muxFields, muxSettings } from '../../core/mux/options.ts';
 
 /** What the row of the list says of a mux layer. */
 export interface MuxRow {

@@ -5,7 +5,7 @@ import { createMuxSession } from '../../core/mux/mux-session.ts';
 import type { MuxSession } from '../../core/mux/mux-session.ts';
 import type { MuxSettings } from '../../core/mux/settings.ts';
 import type { Way } from '../../core/way.ts';
-import type { MuxOptions } from './options.ts';
+import type { MuxOptions } from '../../core/mux/options.ts';
 
 /** How long a client may take to say anything that a session begins with. */
 const defaultFirstFrameMs = 10_000;

@@ -1,6 +1,6 @@
-import type { Address } from '../../core/conn.ts';
-import { ProxyError } from '../../core/errors.ts';
-import type { Credentials } from '../../core/session.ts';
+import type { Address } from '../conn.ts';
+import { ProxyError } from '../errors.ts';
+import type { Credentials } from '../session.ts';
 import { relayCommands, relayUdpFlag } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';

@@ -1,4 +1,4 @@
-import type { MuxSettings } from '../../core/mux/settings.ts';
+import type { MuxSettings } from './settings.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
 import { flag, optional, whole, word } from '../../schema/read.ts';
 import type { Fields, FromFields, Located } from '../../schema/read.ts';

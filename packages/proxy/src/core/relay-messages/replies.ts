@@ -1,4 +1,4 @@
-import type { ProxyError } from '../../core/errors.ts';
+import type { ProxyError } from '../errors.ts';
 import { relayStatus } from '../../wire/relay.ts';
 
 /** The status that says to a client what went wrong; undefined: nobody is left to be told. */

@@ -1,6 +1,6 @@
-import type { Address, Conn } from '../../core/conn.ts';
-import type { Datagrams } from '../../core/datagrams.ts';
-import { createFramedDatagrams } from '../../core/framed-datagrams.ts';
+import type { Address, Conn } from '../conn.ts';
+import type { Datagrams } from '../datagrams.ts';
+import { createFramedDatagrams } from '../framed-datagrams.ts';
 import { formatRelayDatagram, parseRelayDatagram } from '../../wire/relay.ts';
 
 /** The datagrams of one peer in a connection, which from now on belongs to them. */
