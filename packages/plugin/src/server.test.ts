@@ -127,6 +127,31 @@ test.each(['grpc', 'http'] as const)('what a policy throws stays here, over %s',
   ]);
 });
 
+test.each([
+  ['grpc', 'unreachable', 'unreachable', { grpcStatus: 14 }],
+  ['grpc', 'timeout', 'timeout', { grpcStatus: 4 }],
+  ['grpc', 'overloaded', 'overloaded', { grpcStatus: 8 }],
+  ['grpc', 'unauthenticated', 'internal', { grpcStatus: 13 }],
+  ['http', 'unreachable', 'unreachable', { httpStatus: 503 }],
+  // A gateway's timeout says nothing of where the time went.
+  ['http', 'timeout', 'unreachable', { httpStatus: 504 }],
+  ['http', 'overloaded', 'overloaded', { httpStatus: 429 }],
+  ['http', 'unauthenticated', 'internal', { httpStatus: 500 }],
+] as const)(
+  'over %s a policy that could not ask, %s, is told as %s',
+  async (transport, thrown, code, status) => {
+    const waiting = implement(contractByKind.auth, {
+      authenticate: () => Promise.reject(new PluginError(thrown, 'redis://:hunter2@10.0.0.1 is gone')),
+    });
+    const server = await serve([waiting], { onError: () => {} });
+    const failure = await Promise.resolve(connect(server, transport).authenticate(ask, { meta: {} })).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toMatchObject({ code, ...status });
+    expect(String(failure)).not.toContain('hunter2');
+  },
+);
+
 test('an answer of the wrong shape fails, and is told to onError', async () => {
   const thrown: unknown[] = [];
   const wrong = implement(contractByKind.auth, { authenticate: () => ({ ok: 'yes' }) as never });

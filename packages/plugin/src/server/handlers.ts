@@ -1,5 +1,6 @@
 import type { Meta, PluginTransport, ServedCall } from '../contract.ts';
 import { PluginError } from '../errors.ts';
+import type { PluginErrorCode } from '../errors.ts';
 import { GrpcStatus, grpcStatus } from '../wire/grpc.ts';
 import type { GrpcHandler, GrpcServedCall, GrpcServedReply, RawHeaders } from '../wire/grpc.ts';
 import type { HttpHandler, HttpServedReply, HttpServedRequest } from '../wire/http.ts';
@@ -79,7 +80,8 @@ export function createHandlers(
     const call = new Served('grpc', wire);
     const refuse = (error: unknown): never => {
       failed(error, route, call);
-      throw new GrpcStatus(grpcStatus.internal, 'the plugin failed to answer; its own log says why');
+      const { grpc: status, message } = refusalOf(error);
+      throw new GrpcStatus(status, message);
     };
     const reply = (answer: unknown): GrpcServedReply => ({
       message: codec.grpc.encodeAnswer(answer, request),
@@ -119,7 +121,8 @@ export function createHandlers(
     const call = new Served('http', wire);
     const refuse = (error: unknown): HttpServedReply => {
       failed(error, route, call);
-      return problem(500, 'the plugin failed to answer; its own log says why');
+      const { http: status, message } = refusalOf(error);
+      return problem(status, message);
     };
     const reply = (answer: unknown): HttpServedReply =>
       json(200, codec.http.encodeAnswer(answer, decoded.request), writeMeta(call.meta));
@@ -128,6 +131,38 @@ export function createHandlers(
 
   const secured = { hasToken: (options.token ?? '') !== '', hasTls: options.hasTls };
   return { grpc, http };
+}
+
+/** How an implementation's failure is told, over each transport. The words are ours: its own may say too much. */
+interface Refusal {
+  readonly grpc: number;
+  readonly http: number;
+  readonly message: string;
+}
+
+const failure: Refusal = {
+  ...{ grpc: grpcStatus.internal, http: 500 },
+  message: 'the plugin failed to answer; its own log says why',
+};
+
+/** What an implementation could not ask either. Its asker is told so: another server of the same plugin may do better. */
+const unasked: Partial<Record<PluginErrorCode, Refusal>> = {
+  timeout: {
+    ...{ grpc: grpcStatus.deadlineExceeded, http: 504 },
+    message: 'what the plugin needs did not answer in time; its own log says more',
+  },
+  unreachable: {
+    ...{ grpc: grpcStatus.unavailable, http: 503 },
+    message: 'the plugin cannot reach what it needs; its own log says why',
+  },
+  overloaded: {
+    ...{ grpc: grpcStatus.resourceExhausted, http: 429 },
+    message: 'the plugin has too much to do; its own log says more',
+  },
+};
+
+function refusalOf(error: unknown): Refusal {
+  return (error instanceof PluginError ? unasked[error.code] : undefined) ?? failure;
 }
 
 /** A request that is none. */

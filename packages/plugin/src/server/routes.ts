@@ -30,8 +30,9 @@ export interface Routes {
 
 /**
  * Says which functions answer a contract. Each method is given the question with every field filled, and a call whose
- * signal fires when the asker has gone; it answers, or promises to. What it throws is told to the asker as INTERNAL or
- * 500, without its text.
+ * signal fires when the asker has gone; it answers, or promises to. What it throws is told to the asker without its text:
+ * a PluginError `unreachable` (of a database that is gone, say), `timeout` or `overloaded` as UNAVAILABLE, DEADLINE_EXCEEDED
+ * or RESOURCE_EXHAUSTED, over HTTP as 503, 504 or 429; all else as INTERNAL or 500.
  */
 export function implement<M extends Methods>(
   contract: Contract<M>,
