@@ -1,0 +1,2 @@
+export { ingressFields } from './fields.ts';
+export { listIngress } from './list.ts';

@@ -1,0 +1,2 @@
+export { routerFields } from './fields.ts';
+export { listRouter } from './list.ts';
