@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { tcp } from '../transports/tcp/index.ts';
-import type { Conn } from './conn.ts';
+import type { Accept, Conn } from './conn.ts';
+import { describedConn } from './described-conn.ts';
 import { ProxyError } from './errors.ts';
 import type { SessionEvent } from './events.ts';
 import { createLoopGuard } from './loop-guard.ts';
+import { memoryConnPair } from './memory-conn.fixture.ts';
 import type { Handler } from './protocol.ts';
 import type { Session } from './session.ts';
 import { startService } from './service.ts';
@@ -295,6 +297,40 @@ describe('a connection that is not served yet', () => {
     await service.close();
     await over;
     expect(events.map(({ kind }) => kind)).toEqual(['opened', 'closed']);
+  });
+});
+
+describe('a visitor that a connection of others brings', () => {
+  test('is one session, counted once, and no concern of the connection', async () => {
+    const [carrier, node] = memoryConnPair();
+    let accept!: Accept;
+    const counted: string[] = [];
+    const { events, service, closedOnce } = await start(async (conn) => conn.reset(), {
+      base: {
+        dial: () => Promise.reject(new Error('not dialled')),
+        listen: (address, each) => {
+          accept = each;
+          return Promise.resolve({ address, close: () => Promise.resolve() });
+        },
+        close: () => Promise.resolve(),
+      },
+      connections: {
+        enter: (host) => {
+          counted.push(host);
+          return () => counted.pop();
+        },
+      },
+    });
+    const [stream] = memoryConnPair();
+    Object.defineProperty(stream, 'under', { value: carrier });
+    const told = closedOnce();
+    accept(describedConn(stream, { remote: { host: '203.0.113.7', port: 7 } }));
+    expect([service.open, counted]).toEqual([1, ['203.0.113.7']]);
+    await told;
+    expect(events.map(({ kind }) => kind)).toEqual(['opened', 'closed']);
+    expect(counted).toEqual([]);
+    await service.stop();
+    expect([carrier.isEnded, node.isEnded]).toEqual([false, false]);
   });
 });
 

@@ -191,9 +191,7 @@ class Service {
 
   /** A connection with all its layers: from now on it is served. */
   accept(end: End, each: ServeVisitor = this.#handle): void {
-    const below = lowest(end);
-    let session = this.#arriving.get(below);
-    this.#arriving.delete(below);
+    let session = this.#arrived(end);
     // Of a connection that carries several, each has a session.
     if (session === undefined) {
       session = this.#session(end);
@@ -248,6 +246,22 @@ class Service {
         await closed;
       },
     };
+  }
+
+  /**
+   * The session of the connection that has come through the gate and is not served yet: this one, or one beneath it. It need
+   * not be the lowest, which for a visitor from a node is the connection with the node.
+   */
+  #arrived(end: End): LiveSession | undefined {
+    for (let layer: End | undefined = end; layer !== undefined;) {
+      const session = this.#arriving.get(layer);
+      if (session !== undefined) {
+        this.#arriving.delete(layer);
+        return session;
+      }
+      layer = layer.kind === 'stream' ? layer.under : undefined;
+    }
+    return undefined;
   }
 
   #session(end: End): LiveSession {
@@ -353,13 +367,6 @@ const nowhere: Way = {
   dial: () => Promise.reject(new ProxyError('unsupported', 'self', 'nothing leads there')),
   close: () => Promise.resolve(),
 };
-
-/** The connection at the bottom of a stack. */
-function lowest(end: End): End {
-  let below = end;
-  while (below.kind === 'stream' && below.under !== undefined) below = below.under;
-  return below;
-}
 
 function cut(end: End): void {
   if (end.kind === 'stream') end.reset();
