@@ -11,6 +11,11 @@ export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${String(port)}` : `${host}:${String(port)}`;
 }
 
+/** Whether both are spelled alike; of canonical addresses, whether they are one. */
+export function isSameAddress(a: Address, b: Address): boolean {
+  return a === b || (a.port === b.port && a.host === b.host);
+}
+
 /**
  * Reads `host:port` or `[v6]:port` as a client wrote it. Without a port `defaultPort` counts; without either it is a
  * `malformedRequest`. The host is not made canonical: that is {@link canonicalTarget}.

@@ -1,8 +1,7 @@
-import type { Duplex } from 'node:stream';
 import type { Conn } from './conn.ts';
-import { duplexOf } from './duplex.ts';
 import { ProxyError } from './errors.ts';
 import type { Bucket } from './meter.ts';
+import { PassedConn } from './passed-conn.ts';
 import type { Traffic } from './relay.ts';
 import { threadWheel } from './wheel.ts';
 import type { Wheel, WheelTimer } from './wheel.ts';
@@ -57,11 +56,9 @@ export function asMetered(conn: Conn | undefined): MeteredConn | undefined {
   return undefined;
 }
 
-class Metered implements MeteredConn {
-  readonly kind = 'stream';
+class Metered extends PassedConn implements MeteredConn {
   readonly traffic: Traffic;
   lastActivityMs: number;
-  readonly #conn: Conn;
   readonly #wheel: Wheel;
   readonly #in: Gate;
   readonly #out: Gate;
@@ -71,7 +68,6 @@ class Metered implements MeteredConn {
   #reading = false;
   /** The last of the writes that wait for their turn. Never rejects. */
   #lastWrite: Promise<void> | undefined;
-  #stream: Duplex | undefined;
   /** Made once, so that a read costs one promise and nothing else. */
   readonly #noteRead = (bytes: Buffer | null): Buffer | null => {
     if (bytes !== null) {
@@ -83,40 +79,12 @@ class Metered implements MeteredConn {
   };
 
   constructor(conn: Conn, { traffic, wheel = threadWheel }: MeterConnOptions) {
-    this.#conn = conn;
+    super(conn);
     this.#wheel = wheel;
     this.traffic = traffic;
     this.lastActivityMs = wheel.now();
     this.#in = new Gate(wheel, conn);
     this.#out = new Gate(wheel, conn);
-  }
-
-  get local() {
-    return this.#conn.local;
-  }
-
-  get remote() {
-    return this.#conn.remote;
-  }
-
-  get tls() {
-    return this.#conn.tls;
-  }
-
-  get wanted() {
-    return this.#conn.wanted;
-  }
-
-  get via() {
-    return this.#conn.via;
-  }
-
-  get closed() {
-    return this.#conn.closed;
-  }
-
-  get under(): Conn {
-    return this.#conn;
   }
 
   get isHeldBack(): boolean {
@@ -133,39 +101,35 @@ class Metered implements MeteredConn {
     this.#out.use(buckets.out);
   }
 
-  read(): Promise<Buffer | null> {
+  override read(): Promise<Buffer | null> {
     const bytes = this.#putBack.shift();
     if (bytes !== undefined) return Promise.resolve(bytes);
     // The connection below does not see a second reader while the first is held back here.
     if (this.#reading)
       return Promise.reject(new ProxyError('internal', 'self', 'two readers on one connection'));
-    if (this.#in.isOpen) return this.#conn.read().then(this.#noteRead);
+    if (this.#in.isOpen) return this.conn.read().then(this.#noteRead);
     return this.#readHeldBack();
   }
 
-  unread(bytes: Buffer): void {
+  override unread(bytes: Buffer): void {
     if (bytes.length > 0) this.#putBack.unshift(bytes);
   }
 
-  write(bytes: Uint8Array): Promise<void> {
+  override write(bytes: Uint8Array): Promise<void> {
     const gate = this.#out;
     if (this.#lastWrite === undefined && (gate.isOpen || gate.passes(bytes.length))) return this.#put(bytes);
     return this.#inTurn(() => this.#writeHeldBack(bytes));
   }
 
-  end(): Promise<void> {
-    return this.#lastWrite === undefined ? this.#conn.end() : this.#inTurn(() => this.#conn.end());
+  override end(): Promise<void> {
+    return this.#lastWrite === undefined ? this.conn.end() : this.#inTurn(() => this.conn.end());
   }
 
-  reset(): void {
+  override reset(): void {
     this.#putBack.length = 0;
-    this.#conn.reset();
+    this.conn.reset();
     this.#in.letGo();
     this.#out.letGo();
-  }
-
-  get stream(): Duplex {
-    return (this.#stream ??= duplexOf(this));
   }
 
   #count(direction: 'received' | 'sent', bytes: number): void {
@@ -177,12 +141,12 @@ class Metered implements MeteredConn {
   async #readHeldBack(): Promise<Buffer | null> {
     this.#reading = true;
     try {
-      const bytes = await this.#conn.read();
+      const bytes = await this.conn.read();
       if (bytes === null) return null;
       await this.#in.wait();
       const most = this.#in.pieceBytes;
       if (bytes.length <= most || this.#in.isOver) return this.#noteRead(bytes);
-      this.#conn.unread(bytes.subarray(most));
+      this.conn.unread(bytes.subarray(most));
       return this.#noteRead(bytes.subarray(0, most));
     } finally {
       this.#reading = false;
@@ -192,7 +156,7 @@ class Metered implements MeteredConn {
   #put(bytes: Uint8Array): Promise<void> {
     this.#count('sent', bytes.length);
     this.#out.charge(bytes.length);
-    return this.#conn.write(bytes);
+    return this.conn.write(bytes);
   }
 
   async #writeHeldBack(bytes: Uint8Array): Promise<void> {

@@ -1,4 +1,5 @@
-import type { Address, Conn } from './conn.ts';
+import { isSameAddress } from './address.ts';
+import type { Conn } from './conn.ts';
 import type { Datagrams } from './datagrams.ts';
 import { ProxyError } from './errors.ts';
 import { asMetered, noBuckets } from './metered-conn.ts';
@@ -142,7 +143,7 @@ export async function relayDatagrams(
   };
   let isNaming = false;
   client.receive((data, peer) => {
-    isNaming = !isSame(peer, client.remote);
+    isNaming = !isSameAddress(peer, client.remote);
     const passed = passes(shaped.buckets.in, data.length) && upstream.send(data, isNaming ? peer : undefined);
     count('received', data.length, passed);
   });
@@ -162,5 +163,3 @@ function takesAll(buckets: readonly Bucket[], bytes: number, nowMs: number): boo
   for (const bucket of buckets) if (!bucket.tryTake(bytes, nowMs)) return false;
   return true;
 }
-
-const isSame = (a: Address, b: Address) => a === b || (a.port === b.port && a.host === b.host);

@@ -1,47 +1,15 @@
-import type { Duplex } from 'node:stream';
 import type { Conn } from '../conn.ts';
-import { duplexOf } from '../duplex.ts';
+import { PassedConn } from '../passed-conn.ts';
 
 /**
  * A connection whose next bytes can be waited for without taking them, and whose wait can be given up: what comes later is
  * there for whoever reads then. Nothing else reads the connection below meanwhile.
  */
-export class PeekedConn implements Conn {
-  readonly kind = 'stream';
-  readonly under: Conn;
+export class PeekedConn extends PassedConn {
   readonly #putBack: Buffer[] = [];
   #pending: Promise<Buffer | null> | undefined;
   /** What the pending read brought; undefined while it has brought nothing. */
   #brought: { readonly bytes: Buffer | null } | undefined;
-  #stream: Duplex | undefined;
-
-  constructor(under: Conn) {
-    this.under = under;
-  }
-
-  get local() {
-    return this.under.local;
-  }
-
-  get remote() {
-    return this.under.remote;
-  }
-
-  get tls() {
-    return this.under.tls;
-  }
-
-  get wanted() {
-    return this.under.wanted;
-  }
-
-  get via() {
-    return this.under.via;
-  }
-
-  get closed() {
-    return this.under.closed;
-  }
 
   /** Resolves when a read would be answered at once, with bytes, the end or an error. Never rejects. */
   async stirred(): Promise<void> {
@@ -63,7 +31,7 @@ export class PeekedConn implements Conn {
     }
   }
 
-  read(): Promise<Buffer | null> {
+  override read(): Promise<Buffer | null> {
     const bytes = this.#putBack.shift();
     if (bytes !== undefined) return Promise.resolve(bytes);
     const pending = this.#read();
@@ -71,25 +39,13 @@ export class PeekedConn implements Conn {
     return pending;
   }
 
-  unread(bytes: Buffer): void {
+  override unread(bytes: Buffer): void {
     if (bytes.length > 0) this.#putBack.unshift(bytes);
   }
 
-  write(bytes: Uint8Array): Promise<void> {
-    return this.under.write(bytes);
-  }
-
-  end(): Promise<void> {
-    return this.under.end();
-  }
-
-  reset(): void {
+  override reset(): void {
     this.#putBack.length = 0;
-    this.under.reset();
-  }
-
-  get stream(): Duplex {
-    return (this.#stream ??= duplexOf(this));
+    this.conn.reset();
   }
 
   /**
@@ -98,16 +54,16 @@ export class PeekedConn implements Conn {
   settle(): Conn {
     if (this.#pending !== undefined && this.#brought === undefined) return this;
     const bytes = this.#brought?.bytes;
-    if (bytes !== undefined && bytes !== null) this.under.unread(bytes);
-    for (const back of this.#putBack.reverse()) this.under.unread(back);
+    if (bytes !== undefined && bytes !== null) this.conn.unread(bytes);
+    for (const back of this.#putBack.reverse()) this.conn.unread(back);
     this.#pending = this.#brought = undefined;
     this.#putBack.length = 0;
-    return this.under;
+    return this.conn;
   }
 
   #read(): Promise<Buffer | null> {
     if (this.#pending !== undefined) return this.#pending;
-    const pending = this.under.read();
+    const pending = this.conn.read();
     this.#pending = pending;
     pending.then(
       (bytes) => {

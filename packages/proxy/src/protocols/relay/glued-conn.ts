@@ -1,6 +1,5 @@
-import type { Duplex } from 'node:stream';
 import type { Conn } from '../../core/conn.ts';
-import { duplexOf } from '../../core/duplex.ts';
+import { PassedConn } from '../../core/passed-conn.ts';
 import { glueMs } from './options.ts';
 
 /** How the beginning of a connection is put together. */
@@ -19,79 +18,44 @@ export function glueConn(under: Conn, options: GlueOptions): Conn {
   return new GluedConn(under, options);
 }
 
-class GluedConn implements Conn {
-  readonly kind = 'stream';
-  readonly under: Conn;
+class GluedConn extends PassedConn {
   /** What was not said yet. */
   #head: Buffer | undefined;
   readonly #timer: NodeJS.Timeout;
   readonly #before: (() => Promise<void>) | undefined;
   #begun: Promise<void> | undefined;
-  #stream: Duplex | undefined;
 
   constructor(under: Conn, { head, before }: GlueOptions) {
-    this.under = under;
+    super(under);
     this.#head = head;
     this.#before = before;
     this.#timer = setTimeout(() => this.#flush(), glueMs);
   }
 
-  get local() {
-    return this.under.local;
-  }
-
-  get remote() {
-    return this.under.remote;
-  }
-
-  get tls() {
-    return this.under.tls;
-  }
-
-  get wanted() {
-    return this.under.wanted;
-  }
-
-  get via() {
-    return this.under.via;
-  }
-
-  get closed() {
-    return this.under.closed;
-  }
-
-  async read(): Promise<Buffer | null> {
+  override async read(): Promise<Buffer | null> {
     if (this.#before !== undefined) await (this.#begun ??= this.#before());
-    return this.under.read();
+    return this.conn.read();
   }
 
-  unread(bytes: Buffer): void {
-    this.under.unread(bytes);
-  }
-
-  write(bytes: Uint8Array): Promise<void> {
+  override write(bytes: Uint8Array): Promise<void> {
     const head = this.#takeHead();
-    return this.under.write(head === undefined ? bytes : Buffer.concat([head, bytes]));
+    return this.conn.write(head === undefined ? bytes : Buffer.concat([head, bytes]));
   }
 
-  end(): Promise<void> {
+  override end(): Promise<void> {
     this.#flush();
-    return this.under.end();
+    return this.conn.end();
   }
 
-  reset(): void {
+  override reset(): void {
     this.#takeHead();
-    this.under.reset();
-  }
-
-  get stream(): Duplex {
-    return (this.#stream ??= duplexOf(this));
+    this.conn.reset();
   }
 
   /** Writes keep their order, and whoever reads finds out that the connection broke. */
   #flush(): void {
     const head = this.#takeHead();
-    if (head !== undefined) this.under.write(head).catch(() => undefined);
+    if (head !== undefined) this.conn.write(head).catch(() => undefined);
   }
 
   #takeHead(): Buffer | undefined {
