@@ -149,6 +149,10 @@ export class LiveSession implements Session {
     return this.#openings.check(target, facts);
   }
 
+  limit(network: string): Promise<void> {
+    return this.#openings.limit(network);
+  }
+
   open(target: Address, facts?: RequestFacts): Promise<Conn> {
     return this.#openings.open(target, facts);
   }

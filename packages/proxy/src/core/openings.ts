@@ -40,6 +40,19 @@ export class Openings {
     await this.#check(canonicalTarget(target), facts);
   }
 
+  async limit(network: string): Promise<void> {
+    this.#countRequest();
+    const { limits } = this.#settings;
+    if (limits === undefined) return;
+    try {
+      await (this.#limited ??= this.#limit(limits, undefined, network));
+    } catch (error) {
+      // Asked again for the next request.
+      this.#limited = undefined;
+      throw error;
+    }
+  }
+
   open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
     return this.#open('tcp', target, facts, ({ way }, to, context) => way.dial(to, context));
   }
@@ -300,8 +313,12 @@ export class Openings {
   }
 
   /** Asks how fast the client may be, and holds it to that from now on. */
-  async #limit(limits: TrafficLimits, target: Address | undefined): Promise<void> {
-    const { client, network, user } = this.#session;
+  async #limit(
+    limits: TrafficLimits,
+    target: Address | undefined,
+    network: string = this.#session.network,
+  ): Promise<void> {
+    const { client, user } = this.#session;
     const attached = await this.#session.decide({
       module: 'limiter',
       about: user === '' ? formatAddress(client) : user,

@@ -74,6 +74,12 @@ export interface Session extends SessionFacts {
    */
   check(target: Address, facts?: RequestFacts): Promise<void>;
   /**
+   * Counts a request against the service's rate, and asks how fast the client may be and holds it to that from now on: for a
+   * client that reaches no target but others who have come to the same service. `network` is GOST's word for what it carries.
+   * Rejects with ProxyError `tooManyRequests`, `couldNotAsk` or `clientClosed`.
+   */
+  limit(network: string): Promise<void>;
+  /**
    * Makes the target canonical, checks it, and connects to exactly that, as hosts, resolver and chain have it. The caller
    * ends the connection. Rejects with ProxyError: those of `check`, `noRoute`, `nameNotFound`, `dialFailed`, `dialTimeout`,
    * `upstreamRefused` or `clientClosed`.
