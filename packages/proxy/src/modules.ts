@@ -1,13 +1,14 @@
 import type { Handler, Protocol } from './core/protocol.ts';
 import type { Transport } from './core/way.ts';
 import { auto } from './protocols/auto/index.ts';
-import { forward, tcpForward, udpForward } from './protocols/forward/index.ts';
+import { forward, rtcpForward, rudpForward, tcpForward, udpForward } from './protocols/forward/index.ts';
 import { http } from './protocols/http/index.ts';
 import { relay } from './protocols/relay/index.ts';
 import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
 import { createMux } from './transports/mux/index.ts';
+import { rtcp, rudp } from './transports/remote/index.ts';
 import { tcp } from './transports/tcp/index.ts';
 import { tls } from './transports/tls/index.ts';
 import { udp } from './transports/udp/index.ts';
@@ -27,13 +28,15 @@ const stacks = {
   mwss: [tcp, tls, ws, createMux({ version: 1, overWebSocket: true })],
   unix: [unix],
   udp: [udp],
+  rtcp: [rtcp],
+  rudp: [rudp],
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
 
 /** What bytes ask for: both ends of each. */
 const protocols: readonly Protocol[] = [
   // What `auto` hands a connection over to reads its own keys there.
   { ...auto, handler: withMetadataOf(auto.handler!, [socks4, socks5, http]) },
-  ...[http, socks5, socks4, relay, sni, tcpForward, udpForward, forward],
+  ...[http, socks5, socks4, relay, sni, tcpForward, udpForward, rtcpForward, rudpForward, forward],
 ];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */

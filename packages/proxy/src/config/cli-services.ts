@@ -89,6 +89,7 @@ export function servicesOfUrl(
     reading.report.error(url.path.place, '', `${counts} do not pair up`);
   }
 
+  const isFar = ['rtcp', 'rudp'].includes(listener.text);
   const params = new Params(url.params);
   const auth = credentialsOf(url, params, reading);
   const tls = tlsOf(params, []);
@@ -162,7 +163,7 @@ export function servicesOfUrl(
       handler: mappingOf(handler.place, {
         type: scalar(handler),
         retries: retries && plain(retries),
-        chain: chainOf(forwards ? undefined : hop),
+        chain: isFar ? undefined : chainOf(forwards ? undefined : hop),
         ...authersOf(auther),
         auth,
         limiter: scoped.limiter && lists.named('limiter', scoped.limiter),
@@ -171,6 +172,8 @@ export function servicesOfUrl(
       }),
       listener: mappingOf(listener.place, {
         type: scalar(listener),
+        // As in GOST: what listens at the far end of a chain has that chain.
+        chain: isFar ? chainOf(undefined) : undefined,
         tls,
         metadata: mappingOrNothing(place, {}, metadata.listener),
       }),

@@ -55,6 +55,7 @@ export function resolveConfig(files: readonly FileConfig[], report: Report): Con
     at('rlimiters', 'rlimiter');
     at('observers', 'observer');
     for (const use of service.recorders ?? []) lookUp.from(use, service.name)('recorders', 'name');
+    if (service.listener !== undefined) lookUp.from(service.listener, service.name)('chains', 'chain');
     if (service.handler !== undefined) {
       const handler = lookUp.from(service.handler, service.name);
       handler('authers', 'auther', 'authers');

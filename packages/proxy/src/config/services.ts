@@ -1,3 +1,4 @@
+import type { Transport } from '../core/way.ts';
 import type { Report } from '../schema/report.ts';
 import type { Config } from './merge.ts';
 import { modules } from '../modules.ts';
@@ -18,7 +19,7 @@ export function checkServices(config: Config, report: Report): void {
     if (handler === undefined || !(listener in modules.stacks)) continue;
     const place = service.has('handler') ? service.at('handler') : service.at();
     const path = `${service.path()}.handler`;
-    const datagrams = listener === 'udp';
+    const datagrams = lowestLayer(listener)?.accepts === 'datagrams';
     if (handler.serves !== 'both' && (handler.serves === 'datagrams') !== datagrams) {
       const fits = datagrams
         ? 'datagrams, and this handler serves connections'
@@ -44,7 +45,34 @@ export function checkServices(config: Config, report: Report): void {
         `is not used by handler \`${type}\`; handlers that forward: ${forwarding.join(', ')}`,
       );
     }
+    checkListenerChain(config, service, report);
     refuseCircle(config, service, report);
+  }
+}
+
+/** A listener's chain is for listeners at the far end of one, and there its last node has to listen for us. */
+function checkListenerChain(config: Config, service: Config['services'][number], report: Report): void {
+  const { listener } = service;
+  if (listener?.chain === undefined) return;
+  const type = listener.type ?? 'tcp';
+  const path = `${listener.path()}.chain`;
+  if (lowestLayer(type)?.overChain !== true) {
+    const far = Object.keys(modules.stacks).filter((stack) => lowestLayer(stack)?.overChain === true);
+    const message = `is not used by listener \`${type}\`; listeners at the far end of a chain: ${far.join(', ')}`;
+    report.error(listener.keyAt('chain'), path, message);
+    return;
+  }
+  const chain = config.chains.find(({ name }) => name === listener.chain);
+  const last = chain?.hops?.at(-1);
+  const hop = last?.nodes === undefined ? config.hops.find(({ name }) => name === last?.name) : last;
+  for (const node of hop?.nodes ?? []) {
+    const connector = node.connector?.type ?? 'http';
+    if (protocolOf(connector)?.connector?.bind !== undefined) continue;
+    const can = modules.protocols.flatMap(({ type: one, connector: spoken }) =>
+      spoken?.bind === undefined ? [] : [one],
+    );
+    const message = `leads to node \`${node.name ?? ''}\`, whose connector \`${connector}\` cannot listen; connectors that can: ${can.join(', ')}`;
+    report.error(listener.at('chain'), path, message);
   }
 }
 
@@ -65,7 +93,7 @@ function refuseCircle(config: Config, service: Config['services'][number], repor
           other.addr !== undefined &&
           other.addr.port !== 0 &&
           other.addr.port === addr.port &&
-          (other.listener?.type === 'udp') === (config.services[index]!.listener?.type === 'udp') &&
+          sharesPorts(other, config.services[index]!) &&
           isSameHost(other.addr.host, addr.host),
       );
       if (next === start) return true;
@@ -81,6 +109,17 @@ function refuseCircle(config: Config, service: Config['services'][number], repor
     `${service.path()}.forwarder`,
     `${service.name} forwards to itself${seen.size > 0 ? ' by way of other services' : ''}; one connection would become as many as there are descriptors`,
   );
+}
+
+/** Whether two services listen at ports of the same kind, both on this machine. */
+function sharesPorts(...both: readonly Config['services'][number][]): boolean {
+  const layers = both.map(({ listener }) => lowestLayer(listener?.type ?? 'tcp'));
+  const isHere = layers.every((layer) => layer?.overChain !== true);
+  return isHere && new Set(layers.map((layer) => layer?.accepts)).size === 1;
+}
+
+function lowestLayer(listener: string): Transport | undefined {
+  return listener in modules.stacks ? modules.stacks[listener as keyof typeof modules.stacks][0] : undefined;
 }
 
 /** Whether a service that listens at `listens` is reached at `dialled`. */

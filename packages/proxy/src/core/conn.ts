@@ -81,4 +81,6 @@ export interface Listening {
 export interface RemoteListening extends Listening {
   /** Resolves when the node does not listen any more though nobody closed it: with the reason. */
   readonly lost: Promise<ProxyError>;
+  /** What there is to say of it beyond its address: the tunnel, and the name that it is public under. */
+  readonly name?: string;
 }

@@ -79,6 +79,8 @@ export interface Transport {
   readonly dialer: Fields;
   /** Present: a listener of this type is not a socket of ours, but what the listener's chain binds. A lowest layer. */
   readonly overChain?: true;
+  /** What a listener of which this is the lowest layer accepts. Default: connections. */
+  readonly accepts?: 'datagrams';
   /** Makes a way of the one below it; the lowest layer has none below, or the way along the listener's chain. */
   wrap(under: Way | undefined, options: LayerOptions): Way;
 }

@@ -2,18 +2,16 @@ import type { Logger } from 'pino';
 import type { Hop } from '../../chain/hop.ts';
 import { createChain, createForwarder } from '../../chain/chain.ts';
 import type { Address } from '../../core/conn.ts';
-import { ProxyError } from '../../core/errors.ts';
 import { createLoopGuard } from '../../core/loop-guard.ts';
 import type { LoopGuard } from '../../core/loop-guard.ts';
 import { createMeter } from '../../core/meter.ts';
 import type { Chain, Forwarder } from '../../core/route.ts';
 import { startService } from '../../core/service.ts';
 import type { RunningService, ServiceParts } from '../../core/service.ts';
-import type { Way } from '../../core/way.ts';
-import { modules } from '../../modules.ts';
 import type { Config } from '../merge.ts';
 import type { TlsFiles } from '../tls-files.ts';
 import { certificates } from './certificates.ts';
+import { directWay, undecided } from './direct.ts';
 import { forwarderHopOf, hopOf } from './nodes.ts';
 import type { NodeWorld } from './nodes.ts';
 import { at, located } from './plugins.ts';
@@ -55,6 +53,8 @@ interface Kept {
   readonly loops: LoopGuard;
   readonly connLimiters: Policies['connLimiters'];
   readonly readers: Readers;
+  /** What the handler of a service keeps, where it is of this type. */
+  keeps(service: string, handler: string | undefined): unknown;
 }
 
 /** How a graph is built. */
@@ -86,7 +86,7 @@ export async function buildGraph(
   const direct = loops.over(directWay());
   const chains = new Map<string, Chain>();
   const hops: Hop[] = [];
-  const services: { name: string; what: string; running: RunningService }[] = [];
+  const services: { name: string; type: string | undefined; what: string; running: RunningService }[] = [];
   const made: ServiceParts[] = [];
   const policies = await createPolicies({
     config,
@@ -157,6 +157,7 @@ export async function buildGraph(
           serverTls,
           sockets,
           readers: ({ name }) => readers.of(name).sinks,
+          before: previous?.kept.keeps(service.name, service.handler?.type),
         }),
       );
       made.push(parts);
@@ -173,7 +174,7 @@ export async function buildGraph(
         throw at(service.at('addr'), service.name, error);
       });
       told.ready();
-      services.push({ name: service.name, what, running });
+      services.push({ name: service.name, type: service.handler?.type, what, running });
     }
   } catch (error) {
     // What runs is still there, and observers are not told otherwise.
@@ -195,21 +196,13 @@ export async function buildGraph(
       await ending((running) => running.retire());
     },
     close,
-    kept: { sockets, loops, connLimiters: policies.connLimiters, readers },
-  };
-}
-
-/** Connections over tcp, datagrams over udp, unix sockets by their path. */
-function directWay(): Way {
-  const { stacks } = modules;
-  const tcp = stacks.tcp[0].wrap(undefined, { metadata: {} });
-  const udp = stacks.udp[0].wrap(undefined, { metadata: {} });
-  const unix = stacks.unix[0].wrap(undefined, { metadata: {} });
-  return {
-    dial: (to, context) => (to.port === 0 ? unix : tcp).dial(to, context),
-    packets: (to, context) => udp.packets!(to, context),
-    async close() {
-      await Promise.all([tcp.close(), udp.close(), unix.close()]);
+    kept: {
+      sockets,
+      loops,
+      connLimiters: policies.connLimiters,
+      readers,
+      keeps: (service, handler) =>
+        services.find(({ name, type }) => name === service && type === handler)?.running.keeps,
     },
   };
 }
@@ -226,14 +219,3 @@ function requestOf(host: string, port: number) {
     service: '',
   } as const;
 }
-
-/** A nameserver's chain asks in nobody's name. */
-const undecided = {
-  async decide<A>({ ask }: { ask(call: { meta: object }): Promise<A> | A }): Promise<A> {
-    try {
-      return await ask({ meta: {} });
-    } catch (error) {
-      throw ProxyError.from(error);
-    }
-  },
-};

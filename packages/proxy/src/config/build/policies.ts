@@ -48,7 +48,18 @@ export interface Policies {
 
 /** The kinds that a file lists. */
 type Grouped =
-  'auth' | 'admission' | 'bypass' | 'hosts' | 'resolver' | 'limiter' | 'recorder' | 'observer' | 'rewriter';
+  | 'auth'
+  | 'admission'
+  | 'bypass'
+  | 'hosts'
+  | 'resolver'
+  | 'limiter'
+  | 'recorder'
+  | 'observer'
+  | 'rewriter'
+  | 'ingress'
+  | 'sd'
+  | 'router';
 
 /** What the modules are made with. */
 export interface PolicyWorld {

@@ -3,7 +3,8 @@ import type { EventSink } from '../../core/events.ts';
 import { createTrafficLimits } from '../../core/traffic-limits.ts';
 import type { LoopGuard } from '../../core/loop-guard.ts';
 import type { Meter } from '../../core/meter.ts';
-import type { ProxyError } from '../../core/errors.ts';
+import { formatAddress } from '../../core/address.ts';
+import { ProxyError } from '../../core/errors.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import type { Chain, Forwarder } from '../../core/route.ts';
 import type { ServiceParts } from '../../core/service.ts';
@@ -19,6 +20,7 @@ import type { Config } from '../merge.ts';
 import { protocolOf, readsHeaders } from '../sections/blocks.ts';
 import type { ServiceConfig } from '../sections/services.ts';
 import type { ServerTlsConfig } from '../sections/tls.ts';
+import { undecided } from './direct.ts';
 import { namesOf } from './nodes.ts';
 import type { Policies } from './policies.ts';
 import type { Sockets } from './sockets.ts';
@@ -37,6 +39,8 @@ export interface ServiceWorld {
   readonly meter: Meter;
   readonly log: Logger;
   readonly sockets: Sockets;
+  /** What the handler of the service in the configuration before keeps. */
+  readonly before: unknown;
   /** The certificate of a block, or the one that is found or made where it names none. */
   serverTls(tls: ServerTlsConfig | undefined): ServerTls;
   /** Further readers of what becomes known of this service's sessions. */
@@ -61,6 +65,9 @@ export function servicePartsOf(
   const layerOptions: LayerOptions = {
     metadata: trustingAll(listener, world.config) ?? listener?.metadata ?? {},
     ...(needsTls && { serverTls: world.serverTls(listener?.tls) }),
+    inform: (text) => {
+      serviceLog.info(text);
+    },
   };
   const problem = (error: ProxyError) => {
     serviceLog.warn({ code: error.code, at: error.at }, error.message);
@@ -91,10 +98,22 @@ export function servicePartsOf(
   const parts: ServiceParts = {
     service: name,
     address: service.addr,
-    base: world.sockets.over(
-      { service: name, type: stack[0]!.type, settings: ownSettings(stack[0]!, layerOptions) },
-      stack[0]!.wrap(undefined, layerOptions),
-    ),
+    base:
+      stack[0].overChain === true
+        ? stack[0].wrap(farWay(listener?.chain, name, world), layerOptions)
+        : world.sockets.over(
+            { service: name, type: stack[0].type, settings: ownSettings(stack[0], layerOptions) },
+            stack[0].wrap(undefined, layerOptions),
+          ),
+    sockets: (request, purpose) => {
+      const { address, network, peerTtlMs: ttlMs } = request;
+      const [layer] = modules.stacks[network];
+      const way = layer.wrap(undefined, { metadata: ttlMs === undefined ? {} : { ttlMs } });
+      if (purpose === 'bind') return way;
+      // Two entrypoints of one service whose ports the system chooses are told apart by their hosts alone.
+      const service = `${name} ${formatAddress(address)}`;
+      return world.sockets.over({ service, type: layer.type, settings: {} }, way);
+    },
     layers: (under) => stack.slice(1).reduce<Way>((way, layer) => layer.wrap(way, layerOptions), under),
     handler: protocol.handler!,
     options: {
@@ -102,10 +121,17 @@ export function servicePartsOf(
       ...(protocol.type === 'socks5' || protocol.type === 'auto'
         ? { tls: world.serverTls(handler?.tls) }
         : {}),
+      modules: {
+        ingress: (wanted) => policies.group('ingress', [wanted]),
+        sd: (wanted) => policies.group('sd', [wanted]),
+        router: (wanted) => policies.group('router', [wanted]),
+      },
       compat: { gostTarget: world.config.compat.has('gostTarget') },
     },
     publish,
     problem,
+    inform: layerOptions.inform!,
+    before: world.before,
     direct,
     loops: world.loops,
     retries: handler?.retries ?? 0,
@@ -132,6 +158,27 @@ export function servicePartsOf(
     },
   };
   return parts;
+}
+
+/** The way along a listener's chain, at whose far end is listened; without one that end is this machine. */
+function farWay(chainName: string | undefined, service: string, { chains, direct }: ServiceWorld): Way {
+  const chain = chainName === undefined ? undefined : chains.get(chainName);
+  return {
+    ...direct,
+    async bind(request, accept, context) {
+      const { network, address } = request;
+      const nobody = { client: { host: '', port: 0 }, user: '', service };
+      const route = await chain?.route(
+        { network, target: address, host: address, ...nobody },
+        context,
+        undecided,
+      );
+      const way = route?.way ?? direct;
+      if (way.bind !== undefined) return way.bind(request, accept, context);
+      const last = route?.path.at(-1) ?? 'this way';
+      throw new ProxyError('unsupported', 'self', `${last} cannot listen for us`);
+    },
+  };
 }
 
 /** True where a limiter's plugin says that nobody comes in whose limits it could not be asked for. */

@@ -65,8 +65,8 @@ export const handlerBlock = byType({
 export const listenerBlock = byType({
   type: word('listener type', stackNames, others(gostTypes.listener, ...stackNames)),
   defaultType: 'tcp',
-  fields: { tls: optional(serverTls) },
-  unserved: others(gostKeys.listener, 'type', 'tls', 'metadata'),
+  fields: { chain: present(name), tls: optional(serverTls) },
+  unserved: others(gostKeys.listener, 'type', 'chain', 'tls', 'metadata'),
   metadata: listenerMetadata,
 });
 

@@ -9,6 +9,7 @@ export const udp: Transport = {
   type: 'udp',
   listener: udpListenerFields,
   dialer: udpDialerFields,
+  accepts: 'datagrams',
   wrap: (_under, { metadata }) => ({
     dial: () =>
       Promise.reject(new ProxyError('unsupported', 'self', 'UDP carries datagrams, and no connections')),
