@@ -41,6 +41,7 @@ package protobuf-compiler protoc --version
 package python3-venv python3 -c 'import venv, ensurepip'
 package python3-pip python3 -m pip --version
 package golang-go go version
+package redis-server redis-server --version
 [ ${#wanted[@]} -eq 0 ] || step "Debian's ${wanted[*]}" debian "${wanted[@]}"
 
 go_programs() {

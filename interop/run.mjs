@@ -65,6 +65,7 @@ const suites = {
   'grpc-js': () => tests('node-grpc-js/grpc-js.test.ts'),
   curl: () => tests('curl/curl.test.ts'),
   gost: () => tests('gost/sdk.test.ts', 'gost/tunnel.test.ts', 'gost/chain.test.ts'),
+  redis: () => tests('redis/redis.test.ts'),
   'conformance-client': () => conformance('client', 252),
   'conformance-server': () => conformance('server', 179),
   'seed-page': () => tests('seed-page/seed-page.test.ts'),
