@@ -1,0 +1,3 @@
+export { sdFields } from './fields.ts';
+export { redisSd } from './redis.ts';
+export type { RedisSd } from './redis.ts';
