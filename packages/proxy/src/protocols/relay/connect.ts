@@ -1,20 +1,16 @@
 import { formatAddress } from '../../core/address.ts';
 import type { Address, Conn } from '../../core/conn.ts';
 import type { Datagrams } from '../../core/datagrams.ts';
-import { ProxyError } from '../../core/errors.ts';
 import { Handshake } from '../../core/handshake.ts';
 import type { ConnectorOptions } from '../../core/protocol.ts';
 import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import type { Context, Way } from '../../core/way.ts';
-import {
-  formatRelayRequest,
-  parseRelayResponse,
-  relayCommands,
-  relayStatus,
-  relayUdpFlag,
-} from '../../wire/relay.ts';
+import { formatRelayRequest, relayCommands, relayUdpFlag } from '../../wire/relay.ts';
+import type { RelayRequest } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
+import { askRelay, readRelayAnswer } from '../../core/relay-messages/ask.ts';
+import type { Asked } from '../../core/relay-messages/ask.ts';
 import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import { glueConn } from './glued-conn.ts';
 import type { ConnectorMetadata } from './options.ts';
@@ -67,11 +63,11 @@ async function open(node: Conn, wish: Wish, options: ConnectorOptions, context: 
   if ((options.metadata as ConnectorMetadata).nodelay === true) return ask(node, wish, options, context);
   try {
     return glueConn(node, {
-      head: requestOf(wish, options),
+      head: formatRelayRequest(requestOf(wish, options)),
       async before() {
         const handshake = new Handshake(node, { side: 'upstream' });
         try {
-          await accepted(handshake, wish, options);
+          await readRelayAnswer(handshake, askedOf(wish), options);
         } catch (error) {
           node.reset();
           throw error;
@@ -88,64 +84,27 @@ async function open(node: Conn, wish: Wish, options: ConnectorOptions, context: 
 
 /** Asks, and waits for the answer. Where it rejects the connection has been reset. */
 async function ask(node: Conn, wish: Wish, options: ConnectorOptions, { signal }: Context): Promise<Conn> {
-  const { connectTimeoutMs } = options.metadata as ConnectorMetadata;
-  const handshake = new Handshake(node, {
-    side: 'upstream',
-    signal,
-    ...(connectTimeoutMs !== undefined && connectTimeoutMs > 0 && { timeoutMs: connectTimeoutMs }),
-  });
-  try {
-    await handshake.write(requestOf(wish, options));
-    await accepted(handshake, wish, options);
-    return node;
-  } catch (error) {
-    node.reset();
-    throw error;
-  } finally {
-    handshake.done();
-  }
+  const { connectTimeoutMs: timeoutMs } = options.metadata as ConnectorMetadata;
+  await askRelay(node, requestOf(wish, options), askedOf(wish), options, { signal, timeoutMs });
+  return node;
 }
 
 /** The features stand in the order in which GOST sends them. */
-function requestOf({ target, network }: Wish, { auth }: ConnectorOptions): Buffer {
+function requestOf({ target, network }: Wish, { auth }: ConnectorOptions): RelayRequest {
   const features: RelayFeature[] = [];
   if (network === 'udp') features.push({ type: 'network', network: relayNetworks.udp });
   if (auth !== undefined) features.push({ type: 'userAuth', ...auth });
   features.push({ type: 'addr', address: target ?? unspecified });
-  return formatRelayRequest({
+  return {
     command: target === undefined ? relayCommands.bind : relayCommands.connect,
     flags: network === 'udp' ? relayUdpFlag : 0,
     features,
-  });
+  };
 }
 
-/** Reads the node's answer. Rejects where it is a no. */
-async function accepted(
-  handshake: Handshake,
-  { target }: Wish,
-  { node, auth }: ConnectorOptions,
-): Promise<void> {
-  const { status } = await handshake.read(parseRelayResponse);
-  if (status === relayStatus.ok) return;
-  const at = formatAddress(node);
-  const what = target === undefined ? 'datagrams to any peer' : formatAddress(target);
-  const refused = (message: string) =>
-    new ProxyError('upstreamRefused', 'upstream', `the node ${at} ${message}`, { retryable: true });
-  switch (status) {
-    case relayStatus.unauthorized:
-      throw refused(
-        auth === undefined
-          ? 'wants a user name and a password (relay says 2)'
-          : 'does not accept our credentials (relay says 2)',
-      );
-    case relayStatus.forbidden:
-      throw refused(`does not allow ${what} (relay says 3)`);
-    case relayStatus.badRequest:
-      throw refused(`does not serve ${what} (relay says 1)`);
-    default: {
-      const failure = target === undefined ? 'could not carry' : 'could not reach';
-      const message = `the node ${at} ${failure} ${what} (relay says ${String(status)})`;
-      throw new ProxyError('dialFailed', 'upstream', message, { retryable: true });
-    }
-  }
+/** The same in words. */
+function askedOf({ target }: Wish): Asked {
+  return target === undefined
+    ? { what: 'datagrams to any peer', verb: 'carry' }
+    : { what: formatAddress(target) };
 }
