@@ -330,6 +330,31 @@ describe('what happens beside a dial', () => {
     expect({ asked, resets }).toEqual({ asked: 2, resets: 1 });
   });
 
+  test('who counts as somebody else is held to the limits of that one, and of nobody else', async () => {
+    const held: string[] = [];
+    const limits = {
+      attach({ user }: { user: string }) {
+        held.push(user);
+        return Promise.resolve({ detach: () => void held.splice(held.indexOf(user), 1) });
+      },
+    } as unknown as TrafficLimits;
+    const { session, close } = scene(undefined, () => Promise.resolve(upstreamConn()), undefined, { limits });
+    const open = async (user: string) => {
+      session.identify(user);
+      await session.open({ host: 'a.test', port: 1 });
+    };
+    await open('one');
+    await open('one');
+    expect(held).toEqual(['one']);
+    await open('two');
+    expect(held).toEqual(['two']);
+    await open('one');
+    expect(held).toEqual(['one']);
+    close();
+    await new Promise(setImmediate);
+    expect(held).toEqual([]);
+  });
+
   test('the deadline ends what a chain asks', async () => {
     const chain: Chain = {
       name: 'c',

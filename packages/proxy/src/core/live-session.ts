@@ -142,7 +142,9 @@ export class LiveSession implements Session {
   }
 
   identify(user: string): void {
+    if (user === this.user) return;
     this.user = user;
+    this.#openings.forgetLimits();
   }
 
   check(target: Address, facts?: RequestFacts): Promise<void> {

@@ -11,7 +11,7 @@ import type { ServeVisitor } from './protocol.ts';
 import type { Decider, Forwarded, Route, RouteRequest } from './route.ts';
 import type { SessionSettings } from './session-settings.ts';
 import type { ForwardFacts, OwnDial, RequestFacts } from './session.ts';
-import type { TrafficLimits } from './traffic-limits.ts';
+import type { Attached, TrafficLimits } from './traffic-limits.ts';
 import { withoutRules } from './way.ts';
 import type { BindRequest, Context } from './way.ts';
 
@@ -30,6 +30,9 @@ export class Openings {
   readonly #session: LiveSession;
   readonly #settings: SessionSettings;
   #limited: Promise<void> | undefined;
+  /** What the client is held to now. */
+  #attached: Attached | undefined;
+  #isOver = false;
 
   constructor(session: LiveSession, settings: SessionSettings) {
     this.#session = session;
@@ -51,6 +54,11 @@ export class Openings {
       this.#limited = undefined;
       throw error;
     }
+  }
+
+  /** The client counts as somebody else from now on: how fast that one may be is asked with what it opens next. */
+  forgetLimits(): void {
+    this.#limited = undefined;
   }
 
   open(target: Address, facts: RequestFacts = {}): Promise<Conn> {
@@ -319,15 +327,22 @@ export class Openings {
     network: string = this.#session.network,
   ): Promise<void> {
     const { client, user } = this.#session;
+    // One that has been somebody else has nothing to do with the limits of that one any more.
+    this.#attached?.detach();
     const attached = await this.#session.decide({
       module: 'limiter',
       about: user === '' ? formatAddress(client) : user,
       ask: (call) => limits.attach({ client, network, user, target }, this.#session.shaped, call),
       tell: () => ({ outcome: 'yes', answer: '' }),
     });
-    void this.#session.end.closed.then(() => {
-      attached.detach();
-    });
+    if (this.#attached === undefined) {
+      void this.#session.end.closed.then(() => {
+        this.#isOver = true;
+        this.#attached?.detach();
+      });
+    }
+    this.#attached = attached;
+    if (this.#isOver) attached.detach();
   }
 
   #context(signal: AbortSignal, target: Address | undefined, network: string): Context {
