@@ -189,8 +189,8 @@ export function createRedisLink({
         const late = () => {
           const { asked } = progress;
           // One that has answered others meanwhile is slow, not gone.
-          if (asked !== undefined && heardMs < asked.atMs) {
-            if (live === asked.redis) live = undefined;
+          if (asked !== undefined && asked.redis === live && heardMs < asked.atMs) {
+            live = undefined;
             asked.redis.disconnect();
           }
           settle(() => {
