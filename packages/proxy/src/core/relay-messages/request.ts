@@ -18,7 +18,7 @@ type FeatureOf<Type extends RelayFeature['type']> = Extract<RelayFeature, { read
 
 /** Who the client says it is; empty where it does not. Throws ProxyError `malformedRequest` where it says so twice. */
 export function credentialsOf(request: RelayRequest): Credentials {
-  const { username = '', password = '' } = only(request, 'userAuth') ?? {};
+  const { username = '', password = '' } = onlyFeature(request, 'userAuth') ?? {};
   return { username, password };
 }
 
@@ -27,10 +27,10 @@ export function credentialsOf(request: RelayRequest): Credentials {
  * nothing. Throws ProxyError `malformedRequest` where it contradicts itself, `unsupported` where it asks for something else.
  */
 export function wishOf(request: RelayRequest): Wish {
-  if (only(request, 'tunnel') !== undefined) {
+  if (onlyFeature(request, 'tunnel') !== undefined) {
     throw new ProxyError('unsupported', 'client', 'the request names a tunnel, and this service has none');
   }
-  const address = only(request, 'addr')?.address;
+  const address = onlyFeature(request, 'addr')?.address;
   return { command: commandOf(request), network: networkOf(request), address };
 }
 
@@ -50,8 +50,9 @@ function commandOf({ command }: RelayRequest): Wish['command'] {
   }
 }
 
-function networkOf(request: RelayRequest): Wish['network'] {
-  const network = only(request, 'network')?.network;
+/** What a request says that it carries. Throws ProxyError `malformedRequest` where it says two things, `unsupported` for neither. */
+export function networkOf(request: RelayRequest): Wish['network'] {
+  const network = onlyFeature(request, 'network')?.network;
   if ((request.flags & relayUdpFlag) !== 0) {
     if (network === undefined || network === relayNetworks.udp) return 'udp';
     throw malformed(`the request is for datagrams, and for network ${String(network)}`);
@@ -69,8 +70,11 @@ function networkOf(request: RelayRequest): Wish['network'] {
   }
 }
 
-/** The one feature of its kind. Of several GOST takes the last, and whoever sends two means something that we do not know. */
-function only<Type extends RelayFeature['type']>(
+/**
+ * The one feature of its kind. Of several GOST takes the last, and whoever sends two means something that we do not know: throws
+ * ProxyError `malformedRequest`.
+ */
+export function onlyFeature<Type extends RelayFeature['type']>(
   { features }: RelayRequest,
   type: Type,
 ): FeatureOf<Type> | undefined {
