@@ -259,6 +259,6 @@ function isUnix({ host }: Address): boolean {
 }
 
 /** A listener on `::` names IPv4 peers by their mapped address; everywhere else they are known by the plain one. */
-function plainHost(host: string | undefined): string {
+export function plainHost(host: string | undefined): string {
   return host?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '') ?? '';
 }

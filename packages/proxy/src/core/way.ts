@@ -28,6 +28,8 @@ export interface BindRequest {
   readonly address: Address;
   /** Of datagrams: silence after which a peer's session ends, in milliseconds. Default: as a UDP listener's. */
   readonly peerTtlMs?: number;
+  /** Told what goes wrong with one that comes, where nobody else would learn of it. Returns at once. */
+  readonly problem?: (error: ProxyError) => void;
 }
 
 /** A way to reach addresses and to be reached. Made once and kept; whoever made it closes it. */

@@ -28,7 +28,7 @@ class FarEnd {
     close: () => Promise.resolve(),
     bind: (asked, accept, { signal }) => {
       this.signals.push(signal);
-      expect(asked).toEqual(request);
+      expect(asked).toMatchObject(request);
       const failure = this.failures.shift();
       this.#look?.();
       if (failure === 'hangs')

@@ -64,7 +64,7 @@ export function listenRemote(
           signal,
           bindMs,
           () => request.address,
-          (waited) => under.bind!(request, accept, { signal: waited }),
+          (waited) => under.bind!({ ...request, problem: tell }, accept, { signal: waited }),
         );
         if (isClosed()) break;
         failures = 0;
