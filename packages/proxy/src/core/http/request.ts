@@ -13,6 +13,8 @@ export interface HttpRequest {
   target?: Address | undefined;
   /** The forwarder's node that it was sent to, for whoever is told of it. */
   node?: string;
+  /** What more the protocol knows of it, for records, under GOST's keys. */
+  facts?: Readonly<Record<string, unknown>>;
   /** Bytes that follow it are no further request, as after a CONNECT. */
   isTunnel?: boolean;
 }

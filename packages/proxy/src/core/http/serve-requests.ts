@@ -16,7 +16,7 @@ import type { HttpRequest, Progress } from './request.ts';
 const defaultIdleMs = 60_000;
 
 /** From a head's first byte to its last. A head is one packet or two; half a minute is for the worst of lines. */
-const headMs = 30_000;
+const defaultHeadMs = 30_000;
 
 /** Who answers the requests of a connection. */
 export interface RequestServer {
@@ -31,6 +31,8 @@ export interface RequestServer {
   readonly repair?: ((bytes: Buffer) => Buffer) | undefined;
   /** How long the client may take to begin a request. Default 60 s. */
   readonly idleMs?: number | undefined;
+  /** How long a head may take from its first byte to its last. Default 30 s. */
+  readonly headMs?: number | undefined;
   readonly realm?: string | undefined;
   /** Fields of our own replies. */
   readonly fields?: readonly string[];
@@ -74,7 +76,7 @@ class Connection {
     // A request that is here already, unread, was sent under a promise to serve it: two turns are enough to see it.
     const interruption = (stop: () => void) =>
       this.#session.onStopping(() => setImmediate(() => setImmediate(stop)));
-    const { idleMs = defaultIdleMs } = this.#server;
+    const { idleMs = defaultIdleMs, headMs = defaultHeadMs } = this.#server;
     for (;;) {
       const started = performance.now();
       let request: HttpRequest | undefined;
@@ -164,6 +166,7 @@ class Connection {
         details: {
           http: recordOf(request, this.#server.scheme ?? 'http'),
           ...(request.node !== undefined && { node: request.node }),
+          ...request.facts,
         },
       }),
     });

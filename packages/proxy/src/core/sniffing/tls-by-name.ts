@@ -15,6 +15,8 @@ export interface TlsOptions {
   readonly timeoutMs: number;
   /** As in {@link Session.relay}. */
   readonly idleMs?: number | undefined;
+  /** What more the protocol knows of it by then, for records, under GOST's keys. */
+  readonly facts?: () => Readonly<Record<string, unknown>>;
 }
 
 /** What becomes of a TLS connection whose beginning has been read. */
@@ -31,7 +33,7 @@ export interface TlsStart {
 export async function serveTlsByName(
   client: PeekedConn,
   session: Session,
-  { timeoutMs, idleMs }: TlsOptions,
+  { timeoutMs, idleMs, facts }: TlsOptions,
   reach: (start: TlsStart) => Promise<Conn>,
 ): Promise<void> {
   const started = performance.now();
@@ -55,7 +57,7 @@ export async function serveTlsByName(
     status: undefined,
     ms: performance.now() - started,
     error,
-    ...(start !== undefined && { details: { tls: recordOf(start.hello) } }),
+    ...(start !== undefined && { details: { tls: recordOf(start.hello), ...facts?.() } }),
   });
   if (error !== undefined) throw error;
 }
