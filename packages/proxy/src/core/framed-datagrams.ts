@@ -16,13 +16,15 @@ export interface Framing {
   format(data: Buffer, peer: Address | undefined): Buffer | undefined;
   /** Whom the datagrams are for, where that is another than the connection's peer. */
   readonly remote?: Address;
+  /** Told why nothing more comes, where the peer broke the framing or the connection broke. */
+  readonly broken?: (error: ProxyError) => void;
 }
 
 /**
  * Datagrams in the frames of a connection, which from now on belongs to them. They close when the peer half-closes, or breaks
  * the framing.
  */
-export function createFramedDatagrams(conn: Conn, { parse, format, remote }: Framing): Datagrams {
+export function createFramedDatagrams(conn: Conn, { parse, format, remote, broken }: Framing): Datagrams {
   let pending: Promise<Buffer | null> | undefined;
   // Whoever closes it while a read is under way shares that.
   const read = () =>
@@ -57,7 +59,8 @@ export function createFramedDatagrams(conn: Conn, { parse, format, remote }: Fra
     remote: remote ?? conn.remote,
     closed,
     receive(each) {
-      deliver(each).then(close, () => {
+      deliver(each).then(close, (error: unknown) => {
+        if (open) broken?.(ProxyError.from(error));
         // Nothing that follows can be told apart any more, or nothing follows.
         open = false;
         conn.reset();

@@ -48,6 +48,10 @@ export interface MuxSession {
   readonly streams: number;
   /** Resolves with the peer's first whole frame; never where none comes. */
   readonly heard: Promise<void>;
+  /** True once it is known that the peer is a Sallyport, which hears that we take leave. */
+  readonly isPeerOurs: boolean;
+  /** Resolves when the peer takes leave: it wants no more streams. Never where it does not say so. */
+  readonly left: Promise<void>;
   /**
    * Takes leave: the peer is told where it understands it, and the connection is closed when the last stream has ended, now if
    * there is none. Streams that a peer opens in spite of it are still taken, as most have no other way to learn of it.
@@ -72,6 +76,10 @@ export function createMuxSession(conn: Conn, options: MuxSessionOptions): MuxSes
       return session.streams.size;
     },
     heard: session.whenHeard,
+    get isPeerOurs() {
+      return session.isPeerOurs;
+    },
+    left: session.whenLeft,
     drain: () => {
       session.drain();
     },
@@ -89,6 +97,7 @@ class Session implements StreamHost, MuxEvents {
   readonly outgoing: Outgoing;
   readonly streams = new Map<number, MuxStream>();
   readonly whenHeard: Promise<void>;
+  readonly whenLeft: Promise<void>;
   isPeerOurs = false;
   readonly #role: 'client' | 'server';
   readonly #settings: CompleteMuxSettings;
@@ -99,6 +108,7 @@ class Session implements StreamHost, MuxEvents {
   #heldBytes = 0;
   #onRoom: (() => void) | undefined;
   #onHeard: (() => void) | undefined;
+  #onLeft!: () => void;
   #lastHeardMs = performance.now();
   #keepAlive: NodeJS.Timeout | undefined;
   #idle: NodeJS.Timeout | undefined;
@@ -120,6 +130,7 @@ class Session implements StreamHost, MuxEvents {
       this.fail(error);
     });
     this.whenHeard = new Promise((resolve) => (this.#onHeard = resolve));
+    this.whenLeft = new Promise((resolve) => (this.#onLeft = resolve));
   }
 
   /** Reads until the connection is over. */
@@ -209,6 +220,7 @@ class Session implements StreamHost, MuxEvents {
 
   goAway(): void {
     this.#hasPeerLeft = true;
+    this.#onLeft();
     this.#look();
   }
 
