@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import * as os from 'node:os';
 import { parseArgs } from 'node:util';
+import { measureMux } from './mux/mux.ts';
 import { measurePluginCalls } from './plugin-calls/calls.ts';
 import { measurePluginGrowth } from './plugin-calls/growth.ts';
 import { measurePluginMemory } from './plugin-calls/memory.ts';
@@ -22,6 +23,7 @@ const measures: Readonly<Record<string, (options: BenchOptions) => Promise<objec
   'plugin-growth': measurePluginGrowth,
   'plugin-cost': measurePluginCost,
   proxy: measureProxy,
+  mux: measureMux,
 };
 
 const { values, positionals } = parseArgs({

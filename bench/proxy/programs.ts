@@ -136,7 +136,7 @@ export function freePort(): Promise<number> {
 }
 
 /** The ports of what a proxy has around it. */
-export type PeerPorts = Readonly<Record<'echo' | 'sink' | 'plugins' | 'late', number>>;
+export type PeerPorts = Readonly<Record<'echo' | 'sink' | 'source' | 'plugins' | 'late', number>>;
 
 /** What a proxy has around it. Whoever started it calls `stop`. */
 export interface Peers {
@@ -147,7 +147,7 @@ export interface Peers {
   stop(): Promise<void>;
 }
 
-/** Starts the echo, the sink and the plugins in one process. */
+/** Starts the echo, the sink, the source and the plugins in one process. */
 export async function startPeers([program, ...args]: Command): Promise<Peers> {
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const ended = new Promise<void>((resolve) => {

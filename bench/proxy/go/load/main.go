@@ -1,5 +1,5 @@
-// Load drives a proxy and says what that cost the proxy's process: connections one after the other (connect), bytes (bulk), or
-// connections that are open and do nothing (idle). It prints one JSON line.
+// Load drives a proxy and says what that cost the proxy's process: connections one after the other (connect), bytes that it sends
+// (bulk) or is sent (bulk-down), or connections that are open and do nothing (idle). It prints one JSON line.
 package main
 
 import (
@@ -17,17 +17,19 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 var (
-	mode        = flag.String("mode", "connect", "connect, bulk or idle")
+	mode        = flag.String("mode", "connect", "connect, bulk, bulk-down or idle")
 	protocol    = flag.String("protocol", "tcp", "tcp, connect or socks5")
 	proxy       = flag.String("proxy", "", "where the proxy listens")
 	target      = flag.String("target", "", "what it is asked for, host:port")
 	user        = flag.String("user", "", "user:password")
 	distinct    = flag.Bool("distinct", false, "each of those at once has an address and a user of its own")
 	pid         = flag.Int("pid", 0, "the proxy's process")
+	second      = flag.Int("second", 0, "the process of a second proxy behind it")
 	connections = flag.Int("connections", 32, "how many at once")
 	warmup      = flag.Duration("warmup", 2*time.Second, "not counted")
 	duration    = flag.Duration("duration", 1500*time.Millisecond, "counted")
@@ -59,8 +61,11 @@ func resident() float64 {
 	return kib
 }
 
-// requestHead asks for the tunnel, as the client of this number.
+// requestHead asks for the tunnel, as the client of this number. Plain TCP asks for nothing.
 func requestHead(number int) []byte {
+	if *protocol == "tcp" {
+		return nil
+	}
 	host, portText, err := net.SplitHostPort(*target)
 	if err != nil {
 		log.Fatal(err)
@@ -207,7 +212,63 @@ func connect() result {
 		"cpuMicros": spent * 1e6 / done, "p50Ms": at(0.5), "p99Ms": at(0.99)}
 }
 
-func bulk() result {
+// send writes until it is told to stop, and counts what the sink says that it has got.
+func send(conn *net.TCPConn, file *os.File, stop *atomic.Bool, arrived *atomic.Int64) {
+	source, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer source.Close()
+	go func() {
+		acknowledged := make([]byte, 4096)
+		for {
+			n, err := conn.Read(acknowledged)
+			arrived.Add(int64(n) << 20)
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for !stop.Load() {
+		if _, err := source.Seek(0, io.SeekStart); err != nil {
+			log.Fatal(err)
+		}
+		// The runtime makes this sendfile.
+		if _, err := conn.ReadFrom(source); err != nil && !stop.Load() {
+			log.Fatal(err)
+		}
+	}
+}
+
+// receive asks the source for bytes, by one of its own, and counts them until it is told to stop. They are not copied out of the
+// kernel (MSG_TRUNC, tcp(7)).
+func receive(conn *net.TCPConn, stop *atomic.Bool, arrived *atomic.Int64) {
+	if _, err := io.WriteString(conn, "."); err != nil {
+		log.Fatal(err)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		var n uintptr
+		var failure syscall.Errno
+		err := raw.Read(func(fd uintptr) bool {
+			n, _, failure = syscall.Syscall6(syscall.SYS_RECVFROM, fd, 0, 4<<20, syscall.MSG_TRUNC, 0, 0)
+			return failure != syscall.EAGAIN
+		})
+		if stop.Load() {
+			return
+		}
+		if err != nil || failure != 0 || n == 0 {
+			log.Fatal("the source's bytes ended: ", err, failure)
+		}
+		arrived.Add(int64(n))
+	}
+}
+
+// bulk carries bytes over all connections at once. Of the slowest it says which part of an equal share it got.
+func bulk(isDown bool) result {
 	head := requestHead(0)
 	file, err := os.CreateTemp("", "bulk")
 	if err != nil {
@@ -219,52 +280,67 @@ func bulk() result {
 		log.Fatal(err)
 	}
 	var stop atomic.Bool
-	var arrived atomic.Int64 // MiB
+	arrived := make([]atomic.Int64, *connections)
 	var workers sync.WaitGroup
-	for range *connections {
+	var conns []*net.TCPConn
+	for i := range *connections {
 		workers.Add(1)
 		conn, err := open(0, head, make([]byte, 4096))
 		if err != nil {
 			log.Fatal(err)
 		}
-		source, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
-		if err != nil {
-			log.Fatal(err)
-		}
+		conns = append(conns, conn)
 		go func() {
 			defer workers.Done()
-			for !stop.Load() {
-				if _, err := source.Seek(0, io.SeekStart); err != nil {
-					log.Fatal(err)
-				}
-				// The runtime makes this sendfile.
-				if _, err := conn.ReadFrom(source); err != nil {
-					if !stop.Load() {
-						log.Fatal(err)
-					}
-				}
+			if isDown {
+				receive(conn, &stop, &arrived[i])
+			} else {
+				send(conn, file, &stop, &arrived[i])
 			}
 		}()
-		go func() {
-			acknowledged := make([]byte, 4096)
-			for {
-				n, err := conn.Read(acknowledged)
-				arrived.Add(int64(n))
-				if err != nil {
-					return
-				}
-			}
-		}()
-		defer conn.Close()
 	}
+	used := func() (first, behind float64) {
+		if *second != 0 {
+			behind = cpu(*second)
+		}
+		return cpu(*pid), behind
+	}
+	before := make([]int64, *connections)
 	time.Sleep(*warmup)
-	from, used, before := time.Now(), cpu(*pid), arrived.Load()
+	from := time.Now()
+	firstBefore, secondBefore := used()
+	for i := range before {
+		before[i] = arrived[i].Load()
+	}
 	time.Sleep(*duration)
-	seconds, spent := time.Since(from).Seconds(), cpu(*pid)-used
-	gib := float64(arrived.Load()-before) / 1024
+	seconds := time.Since(from).Seconds()
+	first, behind := used()
+	var all, least int64
+	for i := range before {
+		got := arrived[i].Load() - before[i]
+		all += got
+		if i == 0 || got < least {
+			least = got
+		}
+	}
 	stop.Store(true)
+	for _, conn := range conns {
+		conn.Close()
+	}
 	workers.Wait()
-	return result{"gibPerSecond": gib / seconds, "cpuSecondsPerGib": spent / gib}
+	if all == 0 {
+		log.Fatal("no byte arrived")
+	}
+	gib := float64(all) / (1 << 30)
+	first, behind = (first-firstBefore)/gib, (behind-secondBefore)/gib
+	figures := result{"gibPerSecond": gib / seconds, "cpuSecondsPerGib": first + behind}
+	if *second != 0 {
+		figures["firstCpuSecondsPerGib"], figures["secondCpuSecondsPerGib"] = first, behind
+	}
+	if *connections > 1 {
+		figures["slowestShare"] = float64(least) * float64(*connections) / float64(all)
+	}
+	return figures
 }
 
 func idle() result {
@@ -313,7 +389,8 @@ func idle() result {
 
 func main() {
 	flag.Parse()
-	modes := map[string]func() result{"connect": connect, "bulk": bulk, "idle": idle}
+	modes := map[string]func() result{"connect": connect, "idle": idle,
+		"bulk": func() result { return bulk(false) }, "bulk-down": func() result { return bulk(true) }}
 	line, err := json.Marshal(modes[*mode]())
 	if err != nil {
 		log.Fatal(err)

@@ -1,5 +1,6 @@
-// Peers is what a proxy under measure has around it: an echo, a sink, and plugins that answer by grpc-go. The plugins on the
-// port "late" take their time first. Each line on standard input is answered with the calls of each kind since the last one.
+// Peers is what a proxy under measure has around it: an echo, a sink, a source, and plugins that answer by grpc-go. The plugins
+// on the port "late" take their time first. Each line on standard input is answered with the calls of each kind since the last
+// one.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -133,6 +135,40 @@ func sink(conn *net.TCPConn) {
 	}
 }
 
+// zeros is what the source sends, over and over.
+var zeros = sync.OnceValue(func() *os.File {
+	file, err := os.CreateTemp("", "source")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = os.Remove(file.Name())
+	if err := file.Truncate(64 << 20); err != nil {
+		log.Fatal(err)
+	}
+	return file
+})
+
+// source sends to whoever has said something, until it is left.
+func source(conn *net.TCPConn) {
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		return
+	}
+	file, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", zeros().Fd()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	for {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			log.Fatal(err)
+		}
+		// The runtime makes this sendfile.
+		if _, err := conn.ReadFrom(file); err != nil {
+			return
+		}
+	}
+}
+
 func print(values map[string]int64) {
 	line, err := json.Marshal(values)
 	if err != nil {
@@ -145,7 +181,7 @@ func main() {
 	late := flag.Duration("late", time.Millisecond, "how long the plugins on the port \"late\" take to answer")
 	flag.Parse()
 	print(map[string]int64{
-		"echo": int64(accept(echo)), "sink": int64(accept(sink)),
+		"echo": int64(accept(echo)), "sink": int64(accept(sink)), "source": int64(accept(source)),
 		"plugins": int64(serve(plugins{})), "late": int64(serve(plugins{delay: *late})),
 	})
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
