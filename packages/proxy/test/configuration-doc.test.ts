@@ -75,8 +75,9 @@ function headingsOf({ path, type }: Pick<Served, 'path' | 'type'>): readonly str
     [/^compat$/, 'What differs from GOST'],
     [/^climiters$/, 'Connection limiters'],
     [/^rlimiters$/, 'Rate limiters'],
+    [/^sds$/, 'Service discovery'],
     [/^(observers|rewriters)$/, 'Observers and rewriters'],
-    [/^(authers|admissions|bypasses|hosts|resolvers|limiters|recorders)$/, upper(path)],
+    [/^(authers|admissions|bypasses|hosts|resolvers|limiters|ingresses|routers|recorders)$/, upper(path)],
   ];
   const found = fixed.find(([pattern]) => pattern.test(path));
   return found?.slice(1) as string[] | undefined;

@@ -17,6 +17,9 @@ export interface Config {
   readonly limiters: readonly PolicyConfig<'limiters'>[];
   readonly climiters: readonly PolicyConfig<'climiters'>[];
   readonly rlimiters: readonly PolicyConfig<'rlimiters'>[];
+  readonly ingresses: readonly PolicyConfig<'ingresses'>[];
+  readonly routers: readonly PolicyConfig<'routers'>[];
+  readonly sds: readonly PolicyConfig<'sds'>[];
   readonly recorders: readonly PolicyConfig<'recorders'>[];
   readonly observers: readonly PolicyConfig<'observers'>[];
   readonly rewriters: readonly PolicyConfig<'rewriters'>[];
@@ -59,6 +62,9 @@ export function mergeConfigs(files: readonly FileConfig[]): Config {
     limiters: all('limiters'),
     climiters: all('climiters'),
     rlimiters: all('rlimiters'),
+    ingresses: all('ingresses'),
+    routers: all('routers'),
+    sds: all('sds'),
     recorders: all('recorders'),
     observers: all('observers'),
     rewriters: all('rewriters'),

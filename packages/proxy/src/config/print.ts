@@ -30,6 +30,7 @@ const further = [
   ...['requestHeader', 'responseHeader', 'rewriteURL', 'rewriteBody', 'rewriteResponseBody'],
   ...['rewriteRequestBody', 'failCodes', 'match', 'replacement', 'rewriter', 'maxChunkSize'],
   ...['minVersion', 'maxVersion', 'cipherSuites', 'alpn', 'endpoints', 'onError', 'reply', 'negativeTtl'],
+  ...['rules', 'endpoint', 'routes', 'net', 'dst', 'gateway', 'db', 'key'],
   ...['maxEntries', 'breaker', 'failures', 'cooldown', 'maxConcurrent', 'compat', 'trustedProxies', 'addr'],
 ];
 

@@ -19,6 +19,9 @@ const lists = {
   limiters: 'limiter',
   climiters: 'climiter',
   rlimiters: 'rlimiter',
+  ingresses: 'ingress',
+  routers: 'router',
+  sds: 'sd',
   recorders: 'recorder',
   observers: 'observer',
   rewriters: 'rewriter',
@@ -62,6 +65,14 @@ export function resolveConfig(files: readonly FileConfig[], report: Report): Con
       handler('limiters', 'limiter');
       handler('observers', 'observer');
       handler('chains', 'chain');
+      const { metadata } = service.handler;
+      if (metadata !== undefined) {
+        // Only the handlers of tunnels and private networks have these keys.
+        const at = lookUp.from(metadata, service.name);
+        at('ingresses', 'ingress');
+        at('sds', 'sd');
+        at('routers', 'router');
+      }
     }
     if (service.forwarder !== undefined) {
       lookUp.from(service.forwarder, service.name)('hops', 'hop');

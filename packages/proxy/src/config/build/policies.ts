@@ -12,10 +12,13 @@ import type { ListBypass } from '../../policies/bypass/index.ts';
 import { createConnLimiter } from '../../policies/climiter/index.ts';
 import type { ListConnLimiter } from '../../policies/climiter/index.ts';
 import { listHosts } from '../../policies/hosts/index.ts';
+import { listIngress } from '../../policies/ingress/index.ts';
 import { listLimiter } from '../../policies/limiter/index.ts';
 import { createResolver } from '../../policies/resolver/index.ts';
 import type { DialTcp } from '../../policies/resolver/index.ts';
 import { createRateLimiter } from '../../policies/rlimiter/index.ts';
+import { listRouter } from '../../policies/router/index.ts';
+import { redisSd } from '../../policies/sd/index.ts';
 import type { Located } from '../../schema/read.ts';
 import type { Config } from '../merge.ts';
 import type { PluginConfig } from '../sections/plugin.ts';
@@ -78,7 +81,8 @@ export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies
   const plugins = createPlugins(tls, log);
   const members = new Map<string, AnyMember>();
   const bypasses = new Map<string, ListBypass>();
-  const resolvers: { close(): void }[] = [];
+  /** What is open, beside the plugins. */
+  const opened: { close(): void }[] = [];
 
   const add = async <K extends Grouped>(
     kind: K,
@@ -124,19 +128,29 @@ export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies
           ...(server.chain !== undefined && { dialTcp: dialThrough(server.chain) }),
         }));
         const made = createResolver({ name: one.name, nameservers });
-        resolvers.push(made);
+        opened.push(made);
         return made;
       });
     }
     for (const one of config.limiters)
       await add('limiter', 'limiter', one, () => listLimiter({ limits: one.limits ?? [] }));
+    for (const one of config.ingresses) await add('ingress', 'ingress', one, () => listIngress(one));
+    for (const one of config.routers) await add('router', 'router', one, () => listRouter(one));
+    for (const one of config.sds) {
+      await add('sd', 'sd', one, () => {
+        if (one.redis === undefined) return notBuiltIn();
+        const made = redisSd(one.redis);
+        opened.push(made);
+        return made;
+      });
+    }
     for (const one of config.observers) await add('observer', 'observer', one, notBuiltIn);
     for (const one of config.rewriters) await add('rewriter', 'rewriter', one, notBuiltIn);
     for (const one of config.recorders) {
       if (one.plugin !== undefined) await add('recorder', 'recorder', one, notBuiltIn);
     }
   } catch (error) {
-    for (const resolver of resolvers) resolver.close();
+    for (const one of opened) one.close();
     await plugins.close();
     throw error;
   }
@@ -186,7 +200,7 @@ export async function createPolicies(policyWorld: PolicyWorld): Promise<Policies
     },
     rateLimiter: (name) => (name === undefined ? undefined : rateLimiters.get(name)),
     async close() {
-      for (const resolver of resolvers) resolver.close();
+      for (const one of opened) one.close();
       await plugins.close();
     },
   };

@@ -5,9 +5,12 @@ import { admissionFields } from '../../policies/admission/index.ts';
 import { bypassFields } from '../../policies/bypass/index.ts';
 import { connLimiterFields } from '../../policies/climiter/index.ts';
 import { hostsFields } from '../../policies/hosts/index.ts';
+import { ingressFields } from '../../policies/ingress/index.ts';
 import { limiterFields } from '../../policies/limiter/index.ts';
 import { resolverFields } from '../../policies/resolver/index.ts';
 import { rateLimiterFields } from '../../policies/rlimiter/index.ts';
+import { routerFields } from '../../policies/router/index.ts';
+import { sdFields } from '../../policies/sd/index.ts';
 import { gostKeys } from '../gost-names.ts';
 import { credentials, name, others } from './common.ts';
 import type { Of } from './common.ts';
@@ -60,6 +63,15 @@ const auther: typeof autherFields = (value, path, reading) => {
   return found;
 };
 
+const sdEntry = module('sd', sdFields, []);
+
+const sd: typeof sdEntry = (value, path, reading) => {
+  const found = sdEntry(value, path, reading);
+  if (found !== undefined && !found.has('redis') && !found.has('plugin'))
+    reading.report.error(value.place, path, 'keeps nothing; give it `redis` or a `plugin`');
+  return found;
+};
+
 /** Modules that only a plugin can be. */
 const pluginOnly = <K extends ModuleKind>(kind: K) =>
   mapping({ name: required(name), plugin: required(plugin(kind)) }, { unserved: [] });
@@ -87,6 +99,9 @@ export const policySections = {
   limiters: optional(sections(module('limiter', limiterFields, loaders))),
   climiters: optional(sections(limits(connLimiterFields))),
   rlimiters: optional(sections(limits(rateLimiterFields))),
+  ingresses: optional(sections(module('ingress', ingressFields, loaders))),
+  routers: optional(sections(module('router', routerFields, loaders))),
+  sds: optional(sections(sd)),
   recorders: optional(sections(recorder)),
   observers: optional(sections(pluginOnly('observer'))),
   rewriters: optional(sections(pluginOnly('rewriter'))),
