@@ -11,11 +11,14 @@ const fields = {
   gateway: required(filled(text('a gateway'))),
 };
 const written = mapping(fields);
+const isKnown = (key: string) => key.toLowerCase() in fields;
 
 const route: Reader<FromFields<typeof fields>> = (value, path, reading) => {
   const found = written(value, path, reading);
   if (found === undefined) return undefined;
-  if (!found.has('dst') && !found.has('net')) {
+  // One mistake is one message: a key that is misspelt has its own.
+  const isMisspelt = value.kind === 'mapping' && value.entries.some(({ key }) => !isKnown(key));
+  if (!found.has('dst') && !found.has('net') && (reading.lenient || !isMisspelt)) {
     reading.report.error(value.place, `${path}.dst`, '`dst` is missing');
   } else if (found.dst !== undefined && found.net !== undefined && found.dst !== found.net) {
     reading.report.warn(found.keyAt('net'), `${path}.net`, 'is not used, as in GOST, because `dst` is given');
