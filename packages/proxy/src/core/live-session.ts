@@ -147,6 +147,10 @@ export class LiveSession implements Session {
     this.#openings.forgetLimits();
   }
 
+  countRequest(): void {
+    this.#openings.countRequest();
+  }
+
   check(target: Address, facts?: RequestFacts): Promise<void> {
     return this.#openings.check(target, facts);
   }

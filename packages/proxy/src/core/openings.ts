@@ -44,7 +44,7 @@ export class Openings {
   }
 
   async limit(network: string): Promise<void> {
-    this.#countRequest();
+    this.countRequest();
     const { limits } = this.#settings;
     if (limits === undefined) return;
     try {
@@ -84,7 +84,7 @@ export class Openings {
     const { bind, service } = this.#settings;
     if (bind === undefined)
       throw new ProxyError('unsupported', 'self', `${service} listens nowhere in a client's name`);
-    this.#countRequest();
+    this.countRequest();
     return bind(request, each);
   }
 
@@ -155,7 +155,7 @@ export class Openings {
   }
 
   async associate(): Promise<Datagrams> {
-    this.#countRequest();
+    this.countRequest();
     let isDirect = false;
     const under = await this.#attempts('udp', undefined, async (context, attempt) => {
       const route = await this.#route(
@@ -180,11 +180,11 @@ export class Openings {
 
   /** Whether the client may, and may now. */
   async #check(target: Address | undefined, facts: RequestFacts): Promise<void> {
-    this.#countRequest();
+    this.countRequest();
     if (target !== undefined) await this.#ask(target, facts);
   }
 
-  #countRequest(): void {
+  countRequest(): void {
     if (this.#settings.rate?.allow(this.#session.client.host) === false) {
       throw new ProxyError('tooManyRequests', 'client', 'too many requests from this address', {
         status: 429,

@@ -57,6 +57,10 @@ export interface StartedHandler {
 /** What a service does for the sockets that its handler opens beside the listener. */
 export interface ServiceHost {
   readonly name: string;
+  /** True where clients of the service are asked who they are. */
+  readonly authenticates: boolean;
+  /** The way out that no chain leads along: to other nodes of the same kind. */
+  readonly direct: Way;
   /**
    * Listens there as well. Whatever connects counts against the service's connection limit, must not run in a circle and is
    * asked about at admission, and then is a session of its own. A reload hands the socket over. It is closed with the

@@ -69,6 +69,10 @@ export interface Session extends SessionFacts {
    */
   identify(user: string): void;
   /**
+   * Counts a request against the service's rate: of a client that goes nowhere. Throws ProxyError `tooManyRequests`.
+   */
+  countRequest(): void;
+  /**
    * Asks whether the client may go there, and counts the request against the service's rate: for a request on an upstream
    * that is already open. Rejects with ProxyError `malformedRequest`, `tooManyRequests`, `forbidden` or `couldNotAsk`.
    */
