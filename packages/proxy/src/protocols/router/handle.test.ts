@@ -1,0 +1,476 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { PolicyOf } from '../../core/policies.ts';
+import { createMeter } from '../../core/meter.ts';
+import { createTrafficLimits } from '../../core/traffic-limits.ts';
+import { Cleanup } from '../../core/peer.fixture.ts';
+import { formatRelayDatagram, relayStatus } from '../../wire/relay.ts';
+import { ipPacket } from '../../wire/packets.fixture.ts';
+import { anotherId, join, joinAs, joins, routerId, routesTo, startRouterService } from './scene.fixture.ts';
+import type { RouterParts, TestModules } from './scene.fixture.ts';
+
+const cleanup = new Cleanup();
+afterEach(() => cleanup.run());
+
+const routes = { '10.2.0.5': 'site-b', '10.1.0.2': 'site-a', 'fd00:2::5': 'site-b' };
+const toB = (text: string) => ipPacket('10.1.0.2', '10.2.0.5', text);
+const toA = (text: string) => ipPacket('10.2.0.5', '10.1.0.2', text);
+
+/** A service that asks this router. */
+function serviceOf(policy: PolicyOf<'router'>, parts: RouterParts = {}) {
+  return startRouterService(cleanup, {
+    ...parts,
+    metadata: { router: 'routes', ...parts.metadata },
+    modules: { ...parts.modules, router: { routes: policy, ...parts.modules?.router } },
+  });
+}
+
+/** Two sites of one network. */
+async function twoSites(policy: PolicyOf<'router'> = routesTo(routes), parts: RouterParts = {}) {
+  const service = await serviceOf(policy, parts);
+  const a = await joinAs(cleanup, service.port, 'site-a');
+  const b = await joinAs(cleanup, service.port, 'site-b');
+  return { service, a, b };
+}
+
+describe('a network', () => {
+  test('carries packets to the gateway of their route, of both families and both ways', async () => {
+    const { a, b } = await twoSites();
+    expect([a.status, b.status]).toEqual([0, 0]);
+    expect(a.connector).not.toBe(b.connector);
+    a.send(toB('one'));
+    expect(await b.next()).toEqual(toB('one'));
+    b.send(toA('two'));
+    expect(await a.next()).toEqual(toA('two'));
+    const six = ipPacket('fd00:1::2', 'fd00:2::5', 'three');
+    a.send(six);
+    expect(await b.next()).toEqual(six);
+  });
+
+  test('asks about a destination once, and its packets wait in their order', async () => {
+    const asked: string[] = [];
+    const { a, b, service } = await twoSites(routesTo(routes, asked));
+    const sent = Array.from({ length: 50 }, (_, index) => toB(`packet ${String(index)}`));
+    a.send(...sent);
+    for (const packet of sent) expect(await b.next()).toEqual(packet);
+    expect(asked).toEqual(['10.2.0.5']);
+    expect(await service.event('decided', ({ module }) => module === 'router')).toMatchObject({
+      outcome: 'yes',
+      about: '10.2.0.5',
+      answer: '10.2.0.5 via site-b',
+    });
+  });
+
+  test('drops what has no route, what is no packet, and what nobody is there for', async () => {
+    const asked: string[] = [];
+    const { a, b } = await twoSites(routesTo({ ...routes, '10.3.0.1': 'site-c', '10.4.0.1': '' }, asked));
+    const lost = ['10.9.9.9', '10.9.9.9', '10.3.0.1', '10.4.0.1'].map((to) => ipPacket('10.1.0.2', to));
+    a.send(...lost, Buffer.alloc(0), Buffer.from('no packet'), toB('cut').subarray(0, 21), toB('whole'));
+    expect(await b.next()).toEqual(toB('whole'));
+    expect(b.waiting).toEqual([]);
+    expect(asked).toEqual(['10.9.9.9', '10.3.0.1', '10.4.0.1', '10.2.0.5']);
+  });
+
+  test('packets arrive whole, however the connection cuts them', async () => {
+    const { a, b } = await twoSites();
+    const big = toB('x'.repeat(30_000));
+    const frames = Buffer.concat([big, toB('small'), big].map(formatRelayDatagram));
+    for (const piece of [frames.subarray(0, 1), frames.subarray(1, 20_000), frames.subarray(20_000)]) {
+      a.socket.write(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const packet of [big, toB('small'), big]) expect(await b.next()).toEqual(packet);
+  });
+
+  test('the router that is called as the network is asked first, then the one that the handler names', async () => {
+    const [own, named]: string[][] = [[], []];
+    const service = await serviceOf(routesTo(routes, named), {
+      modules: { router: { [routerId]: routesTo({ '10.7.0.1': 'site-b' }, own) } },
+    });
+    const a = await joinAs(cleanup, service.port, 'site-a');
+    const b = await joinAs(cleanup, service.port, 'site-b');
+    const special = ipPacket('10.1.0.2', '10.7.0.1');
+    a.send(special);
+    expect(await b.next()).toEqual(special);
+    a.send(toB('other'));
+    expect(await b.next()).toEqual(toB('other'));
+    expect([own, named]).toEqual([['10.7.0.1', '10.2.0.5'], ['10.2.0.5']]);
+  });
+
+  test('without a router there is no route', async () => {
+    const service = await startRouterService(cleanup);
+    const a = await joinAs(cleanup, service.port, 'site-a');
+    const b = await joinAs(cleanup, service.port, 'site-b');
+    a.send(toB('lost'));
+    a.socket.end();
+    await a.closed;
+    expect(b.waiting).toEqual([]);
+  });
+
+  test('two tenants with the same destinations never meet', async () => {
+    const asked: [string, string][] = [];
+    const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination, router }) => {
+      asked.push([router, destination]);
+      return { network: '10.2.0.0/16', gateway: 'site-b' };
+    };
+    const { service, a, b } = await twoSites({ getRoute });
+    const other = anotherId();
+    const [a2, b2] = [
+      await joinAs(cleanup, service.port, 'site-a', other),
+      await joinAs(cleanup, service.port, 'site-b', other),
+    ];
+    a.send(toB('first'));
+    a2.send(toB('second'));
+    expect(await b.next()).toEqual(toB('first'));
+    expect(await b2.next()).toEqual(toB('second'));
+    expect([b.waiting, b2.waiting]).toEqual([[], []]);
+    expect(asked.map(([router]) => router).sort()).toEqual([routerId, other].sort());
+  });
+
+  test('a site with several connections: a conversation goes through one, and all are used', async () => {
+    const getRoute = () => ({ network: '10.2.0.0/16', gateway: 'site-b' });
+    const { service, a, b } = await twoSites({ getRoute });
+    const more = await joinAs(cleanup, service.port, 'site-b');
+    for (let host = 1; host <= 40; host++) {
+      const to = `10.2.0.${String(host)}`;
+      a.send(ipPacket('10.1.0.2', to, 'one'), ipPacket('10.1.0.2', to, 'two'));
+    }
+    while (b.waiting.length + more.waiting.length < 80) await new Promise((resolve) => setImmediate(resolve));
+    const hosts = (site: typeof b) => new Set(site.waiting.map((packet) => packet[19]));
+    expect(hosts(b).size + hosts(more).size).toBe(40);
+    expect(Math.min(hosts(b).size, hosts(more).size)).toBeGreaterThan(5);
+    // One leaves, and the other has everything.
+    more.socket.end();
+    await more.closed;
+    a.send(...Array.from({ length: 10 }, (_, host) => ipPacket('10.1.0.2', `10.2.1.${String(host)}`)));
+    const before = b.waiting.length;
+    while (b.waiting.length < before + 10) await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  test('a gateway with an address is the same in every spelling', async () => {
+    const service = await serviceOf(routesTo({ 'fd00:2::5': 'FD00:2:0:0::1' }));
+    const a = await joinAs(cleanup, service.port, 'site-a');
+    const b = await joinAs(cleanup, service.port, 'fd00:2::1');
+    const packet = ipPacket('fd00:1::2', 'fd00:2::5');
+    a.send(packet);
+    expect(await b.next()).toEqual(packet);
+  });
+});
+
+describe('who joins', () => {
+  const told = async (request: Buffer, parts: RouterParts = {}) => {
+    const service = await serviceOf(routesTo(routes), parts);
+    const { status } = await join(cleanup, service.port, request);
+    return { status, service };
+  };
+
+  test('must say which network and which gateway, and nothing else', async () => {
+    const network = (which: number) => ({ type: 'network', network: which }) as const;
+    const tunnel = (id = routerId) => ({ type: 'tunnel', id, flags: 0, weight: 0 }) as const;
+    const addr = (host = 'site-a') => ({ type: 'addr', address: { host, port: 0 } }) as const;
+    const service = await serviceOf(routesTo(routes));
+    const status = async (request: Buffer) => (await join(cleanup, service.port, request)).status;
+    expect(await status(joins('site-a', { features: [addr(), addr(), tunnel()] }))).toBe(0);
+    expect(await status(joins('site-a', { features: [addr(), addr(), tunnel(), network(1)] }))).toBe(0);
+    for (const features of [
+      [],
+      [addr(), addr()],
+      [addr(), tunnel()],
+      [addr(), addr(), addr(), tunnel()],
+      [addr(), addr(), tunnel(), tunnel(anotherId())],
+      [addr(), addr(), tunnel(), network(2), network(2)],
+      [addr(), addr(), tunnel(), network(0)],
+    ]) {
+      expect(await status(joins('site-a', { features }))).toBe(relayStatus.badRequest);
+    }
+    for (const command of [0, 1, 2, 9])
+      expect(await status(joins('site-a', { command }))).toBe(relayStatus.badRequest);
+    const { error } = await service.event('served', ({ status: said }) => said === 1);
+    expect(error).toMatchObject({ code: 'malformedRequest', at: 'client' });
+  });
+
+  test('is asked who it is', async () => {
+    const authenticate: PolicyOf<'auth'>['authenticate'] = ({ username, password }) => ({
+      ok: username === password && username !== '',
+      user: `id-${username}`,
+    });
+    const userAuth = (username: string, password: string) =>
+      ({ type: 'userAuth', username, password }) as const;
+    const service = await serviceOf(routesTo(routes), { auth: { authenticate } });
+    const as = (...who: string[]) => {
+      const [name = '', password = ''] = who;
+      const more = who.length === 0 ? [] : [userAuth(name, password)];
+      const addresses = ['x', 'site-a'].map(
+        (host) => ({ type: 'addr', address: { host, port: 0 } }) as const,
+      );
+      const features = [
+        ...more,
+        ...addresses,
+        { type: 'tunnel', id: routerId, flags: 0, weight: 0 } as const,
+      ];
+      return join(cleanup, service.port, joins('site-a', { features }));
+    };
+    expect((await as()).status).toBe(relayStatus.unauthorized);
+    expect((await as('ada', 'eve')).status).toBe(relayStatus.unauthorized);
+    const ada = await as('ada', 'ada');
+    expect(ada.status).toBe(0);
+    // A second connection of the same user is the same site; of another it is none.
+    expect((await as('ada', 'ada')).status).toBe(0);
+    expect((await as('bob', 'bob')).status).toBe(relayStatus.forbidden);
+  });
+
+  test.each([
+    [[`router=${anotherId()}`], relayStatus.forbidden],
+    [[`router=${anotherId()}`, `router=${routerId.toUpperCase()}`], 0],
+    [['router='], relayStatus.forbidden],
+    [['tunnel=x'], 0],
+  ])('may join what its tags say: %j', async (tags, status) => {
+    const authenticate: PolicyOf<'auth'>['authenticate'] = (_ask, { meta }) => {
+      meta.tags = tags;
+      return { ok: true, user: 'ada' };
+    };
+    expect((await told(joins('site-a'), { auth: { authenticate } })).status).toBe(status);
+  });
+
+  test.each([
+    [routerId, 0],
+    [`{${routerId.toUpperCase()}}`, 0],
+    [`$${routerId}`, 0],
+    [anotherId(), relayStatus.hostUnreachable],
+    ['nonsense', relayStatus.hostUnreachable],
+    [undefined, relayStatus.hostUnreachable],
+  ])('must be a gateway of the router by a rule: %s', async (endpoint, status) => {
+    const asked: unknown[] = [];
+    const getRule: PolicyOf<'ingress'>['getRule'] = (ask) => {
+      asked.push(ask);
+      return endpoint;
+    };
+    const setRule = () => true;
+    const parts = { metadata: { ingress: 'rules' }, modules: { ingress: { rules: { getRule, setRule } } } };
+    expect((await told(joins('site-a'), parts)).status).toBe(status);
+    expect(asked).toEqual([{ host: 'site-a', service: 'test' }]);
+  });
+
+  test('an ingress that cannot be asked lets nobody in', async () => {
+    const rules: PolicyOf<'ingress'> = {
+      getRule: () => {
+        throw new Error('no answer');
+      },
+      setRule: () => true,
+    };
+    const parts = { metadata: { ingress: 'rules' }, modules: { ingress: { rules } } };
+    const { status, service } = await told(joins('site-a'), parts);
+    expect(status).toBe(relayStatus.serviceUnavailable);
+    expect((await service.event('served')).error).toMatchObject({ code: 'couldNotAsk' });
+  });
+
+  test('counts as its gateway, for limits and counters', async () => {
+    const asked: unknown[] = [];
+    const limits = createTrafficLimits({
+      service: 'test',
+      meter: createMeter(),
+      handlerLimiter: {
+        limit: (ask) => {
+          asked.push(ask);
+          return [];
+        },
+      },
+      problem: (error) => {
+        throw error;
+      },
+    });
+    const { service, a } = await twoSites(routesTo(routes), { limits });
+    const client = `127.0.0.1:${String(a.socket.localPort)}`;
+    expect(asked).toContainEqual({
+      ...{ service: 'test', scope: 'client', network: 'ip', target: '' },
+      ...{ user: `site-a@${routerId}`, client },
+    });
+    a.send(toB('counted'));
+    a.socket.end();
+    const user = `site-a@${routerId}`;
+    expect(await service.event('served', (event) => event.user === user)).toMatchObject({
+      what: `ASSOCIATE ${user}`,
+      status: 0,
+      error: undefined,
+    });
+    const closed = await service.event('closed', (event) => event.user === user);
+    expect(closed.traffic.received).toBe(joins('site-a').length + 2 + toB('counted').length);
+    limits.close();
+  });
+
+  test('too often, is refused', async () => {
+    const { status } = await told(joins('site-a'), { rate: { allow: () => false } });
+    expect(status).toBe(relayStatus.forbidden);
+  });
+});
+
+describe('a router that cannot be asked', () => {
+  test('packets are dropped, the next one asks again, and nobody is held up', async () => {
+    let isDead = true;
+    const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination }) => {
+      if (destination === '10.1.0.2') return { network: destination, gateway: 'site-a' };
+      if (isDead) throw new Error('no answer');
+      return { network: destination, gateway: 'site-b' };
+    };
+    const { service, a, b } = await twoSites({ getRoute });
+    a.send(toB('lost'));
+    await service.event('decided', ({ outcome }) => outcome === 'couldNotAsk');
+    b.send(toA('meanwhile'));
+    expect(await a.next()).toEqual(toA('meanwhile'));
+    isDead = false;
+    a.send(toB('found'));
+    expect(await b.next()).toEqual(toB('found'));
+  });
+
+  test('while it hangs other destinations go on, and the site leaves when it likes', async () => {
+    let gone = 0;
+    const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination }, { signal }) =>
+      destination === '10.9.9.9'
+        ? new Promise((_resolve, reject) => {
+            signal?.addEventListener('abort', () => {
+              gone++;
+              reject(new Error('aborted'));
+            });
+          })
+        : { network: destination, gateway: 'site-b' };
+    const { service, a, b } = await twoSites({ getRoute });
+    a.send(ipPacket('10.1.0.2', '10.9.9.9'), toB('other'));
+    expect(await b.next()).toEqual(toB('other'));
+    a.socket.end();
+    await service.event('closed', ({ user }) => user.startsWith('site-a'));
+    expect(gone).toBe(1);
+  });
+
+  test('a flood of destinations asks for 64 at once, and 16 times a second where nobody answers', async () => {
+    let asked = 0;
+    const fail: (() => void)[] = [];
+    const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination }) => {
+      if (destination === '10.2.0.5') return { network: destination, gateway: 'site-b' };
+      asked++;
+      return new Promise((_resolve, reject) => fail.push(() => reject(new Error('no answer'))));
+    };
+    const { a, b } = await twoSites({ getRoute });
+    const flood = () => {
+      a.send(
+        ...Array.from({ length: 1000 }, (_, at) =>
+          ipPacket('10.1.0.2', `10.9.${String(at >> 8)}.${String(at & 255)}`),
+        ),
+      );
+    };
+    // What is known is not held up by what is not.
+    a.send(toB('first'));
+    expect(await b.next()).toEqual(toB('first'));
+    flood();
+    a.send(toB('second'));
+    expect(await b.next()).toEqual(toB('second'));
+    expect(asked).toBe(64);
+    for (const one of fail) one();
+    await new Promise((resolve) => setImmediate(resolve));
+    flood();
+    a.send(toB('third'));
+    expect(await b.next()).toEqual(toB('third'));
+    expect(asked).toBe(64);
+  });
+});
+
+describe('a site that', () => {
+  test('does not read loses packets, and nobody else does', async () => {
+    const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination }) => ({
+      network: destination,
+      gateway: destination === '10.2.0.5' ? 'site-b' : 'site-c',
+    });
+    const { service, a, b } = await twoSites({ getRoute });
+    const c = await joinAs(cleanup, service.port, 'site-c');
+    b.socket.pause();
+    const toC = (text: string) => ipPacket('10.1.0.2', '10.3.0.1', text);
+    const big = toB('x'.repeat(10_000));
+    const memory = process.memoryUsage().arrayBuffers;
+    for (let round = 0; round < 100; round++) {
+      const tail = toC(`round ${String(round)}`);
+      a.send(...Array.from({ length: 64 }, () => big), tail);
+      expect(await c.next()).toEqual(tail);
+    }
+    // 64 MB were sent; what waits is the system's and half a megabyte.
+    expect(process.memoryUsage().arrayBuffers - memory).toBeLessThan(32 * 1024 * 1024);
+    let received = 0;
+    b.socket.on('data', (bytes: Buffer) => (received += bytes.length));
+    b.socket.resume();
+    a.send(toC('done'));
+    await c.next();
+    b.socket.end();
+    await b.closed;
+    expect(received).toBeLessThan(20 * 1024 * 1024);
+  });
+
+  test('leaves is a gateway no more', async () => {
+    const { service, a, b } = await twoSites();
+    b.socket.resetAndDestroy();
+    await service.event('closed', ({ user }) => user.startsWith('site-b'));
+    a.send(toB('lost'));
+    const again = await joinAs(cleanup, service.port, 'site-b');
+    a.send(toB('found'));
+    expect(await again.next()).toEqual(toB('found'));
+  });
+
+  test('sends garbage is told nothing, and others are served', async () => {
+    const { service, a, b } = await twoSites();
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 400 }), async (bytes) => {
+        const site = await join(cleanup, service.port, Buffer.concat([Buffer.from(bytes), joins('x')]));
+        site.socket.end();
+        await site.closed;
+      }),
+      { numRuns: 30 },
+    );
+    const broken = await joinAs(cleanup, service.port, 'site-x');
+    broken.socket.end(Buffer.from('ffff0102030405060708090a', 'hex'));
+    await broken.closed;
+    a.send(toB('still there'));
+    expect(await b.next()).toEqual(toB('still there'));
+  });
+
+  test('says nothing is waited for no longer than the file says, and one that is silent later stays', async () => {
+    const service = await serviceOf(routesTo(routes), { metadata: { readTimeoutMs: 20 } });
+    const silent = await join(cleanup, service.port, Buffer.alloc(0));
+    expect(silent.status).toBe(-1);
+    const joined = await joinAs(cleanup, service.port, 'site-b');
+    const a = await joinAs(cleanup, service.port, 'site-a');
+    await join(cleanup, service.port, Buffer.alloc(0));
+    a.send(toB('hello'));
+    expect(await joined.next()).toEqual(toB('hello'));
+  });
+
+  test('is idle for longer than the service allows is ended', async () => {
+    const { service, a, b } = await twoSites(routesTo(routes), { idleMs: 50 });
+    await Promise.all([a.closed, b.closed]);
+    const { error } = await service.event('closed');
+    expect(error).toMatchObject({ code: 'idleTimeout' });
+  });
+});
+
+test('a service that stops ends its sites at once, so that they join elsewhere', async () => {
+  const { service, a, b } = await twoSites();
+  const stopped = service.service.stop();
+  await Promise.all([a.closed, b.closed]);
+  await stopped;
+  const { error } = await service.event('closed');
+  expect(error).toBeUndefined();
+});
+
+test('a reload: sites of both configurations are in the same networks', async () => {
+  const { service, a } = await twoSites();
+  const modules: TestModules = {
+    router: { routes: routesTo({ '10.2.0.5': 'site-c', '10.1.0.2': 'site-a' }) },
+  };
+  const next = await startRouterService(cleanup, {
+    ...{ metadata: { router: 'routes' }, modules, before: service.service.keeps },
+  });
+  void service.service.retire();
+  const c = await joinAs(cleanup, next.port, 'site-c');
+  c.send(toA('from the new one'));
+  expect(await a.next()).toEqual(toA('from the new one'));
+  c.send(ipPacket('10.3.0.1', '10.2.0.5', 'by the new rules'));
+  expect(await c.next()).toEqual(ipPacket('10.3.0.1', '10.2.0.5', 'by the new rules'));
+  a.send(toB('back'));
+  expect(await c.next()).toEqual(toB('back'));
+});

@@ -1,0 +1,217 @@
+import { performance } from 'node:perf_hooks';
+import { formatAddress } from '../../core/address.ts';
+import type { Address, Conn, End } from '../../core/conn.ts';
+import { ProxyError } from '../../core/errors.ts';
+import { Handshake } from '../../core/handshake.ts';
+import { lingeringClose } from '../../core/linger.ts';
+import type { HandlerOptions, ServiceHost, StartedHandler } from '../../core/protocol.ts';
+import { statusOf } from '../../core/relay-messages/replies.ts';
+import { credentialsOf } from '../../core/relay-messages/request.ts';
+import type { Session } from '../../core/session.ts';
+import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
+import type { RelayRequest } from '../../wire/relay.ts';
+import { parseUuid } from '../../wire/uuid.ts';
+import { nodeTtlMs, serveNode } from './entrypoint.ts';
+import { Networks } from './networks.ts';
+import { defaultKeptMs, defaultReadTimeoutMs, defaultRenewMs, minRenewMs } from './options.ts';
+import type { HandlerMetadata } from './options.ts';
+import { createRegistrar } from './registrar.ts';
+import type { Registrar } from './registrar.ts';
+import { joiningOf } from './request.ts';
+import type { Joining } from './request.ts';
+import { serveSite } from './serve-site.ts';
+import { Site } from './site.ts';
+import type { SiteModules } from './site.ts';
+
+/** What the connections of one service have in common. */
+interface Router {
+  readonly metadata: HandlerMetadata;
+  readonly modules: HandlerOptions['modules'];
+  readonly networks: Networks;
+  readonly registrar: Registrar | undefined;
+}
+
+/** One client's request, as far as it has come. */
+interface Exchange {
+  readonly router: Router;
+  readonly session: Session;
+  readonly conn: Conn;
+  /** True once a byte has come that the protocol begins with: whoever speaks another is told nothing. */
+  begun: boolean;
+  joining?: Joining;
+  /** What the client has been told. */
+  status?: number;
+}
+
+/**
+ * A router for one service: sites join its networks, and their packets go to each other, here and, through the entrypoint, to
+ * sites at other nodes. `before` is the router of the configuration before: its sites and ours are in the same networks.
+ */
+export async function startRouter(
+  host: ServiceHost,
+  { metadata: written, modules }: HandlerOptions,
+  before: unknown,
+): Promise<StartedHandler> {
+  const metadata = written as HandlerMetadata;
+  const networks = before instanceof Networks ? before : new Networks();
+  const { entrypoint, sd } = metadata;
+  networks.hold();
+  let at: Address | undefined;
+  try {
+    if (entrypoint !== undefined) {
+      const request = { network: 'udp', address: entrypoint, peerTtlMs: nodeTtlMs } as const;
+      const { address } = await host.entrypoint(request, (end) => serveNode(end, networks));
+      at = { host: entrypoint.host, port: address.port };
+      host.inform(`packets of other nodes come in at ${formatAddress(address)}`);
+    }
+  } catch (error) {
+    networks.release();
+    throw error;
+  }
+  const policy = sd === undefined ? undefined : modules?.sd(sd);
+  const renewMs = metadata.sdRenewIntervalMs ?? 0;
+  let registrar: Registrar | undefined;
+  if (policy !== undefined && at !== undefined) {
+    if (at.host === '')
+      host.inform('the entrypoint has no host, so that other nodes take it for one of their own machine');
+    registrar = createRegistrar({
+      policy,
+      node: networks.node,
+      address: formatAddress(at),
+      renewMs: renewMs < minRenewMs ? defaultRenewMs : renewMs,
+      host,
+    });
+  }
+  const router: Router = { metadata, modules, networks, registrar };
+  return {
+    keeps: networks,
+    handle: (end, session) => handleSite(router, end, session),
+    async close() {
+      networks.release();
+      await registrar?.close();
+    },
+  };
+}
+
+async function handleSite(router: Router, client: End, session: Session): Promise<void> {
+  if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'a router needs a connection');
+  const started = performance.now();
+  const exchange: Exchange = { router, session, conn: client, begun: false };
+  let error: ProxyError | undefined;
+  try {
+    error = await serve(exchange, await readRequest(exchange));
+  } catch (cause) {
+    error = ProxyError.from(cause);
+    await tell(exchange, error);
+  }
+  note(exchange, error, performance.now() - started);
+  if (error === undefined) return;
+  if (exchange.status === undefined || exchange.status === relayStatus.ok) throw error;
+  await lingeringClose(client);
+}
+
+async function readRequest(exchange: Exchange): Promise<RelayRequest> {
+  const { conn, router } = exchange;
+  const timeoutMs = router.metadata.readTimeoutMs || defaultReadTimeoutMs;
+  const handshake = new Handshake(conn, { side: 'client', timeoutMs });
+  try {
+    return await handshake.read((bytes) => {
+      exchange.begun ||= bytes[0] === 1;
+      return parseRelayRequest(bytes);
+    });
+  } finally {
+    handshake.done();
+  }
+}
+
+async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyError | undefined> {
+  const { session, conn, router } = exchange;
+  await session.authenticate(credentialsOf(request));
+  const joining = (exchange.joining = joiningOf(request));
+  const { user: owner, tags } = session;
+  checkTags(tags, joining);
+  await checkIngress(exchange, joining);
+  const { gateway, router: id } = joining;
+  // Whatever it carries from now on is the gateway's, as in GOST.
+  session.identify(`${gateway}@${id}`);
+  await session.limit(joining.network);
+  const site = new Site({ gateway, owner, session, conn, ...modulesOf(router, id) });
+  const network = router.networks.join(id, site);
+  try {
+    const connector = { type: 'tunnel', id: site.id, flags: 0, weight: 0 } as const;
+    await conn.write(formatRelayResponse(relayStatus.ok, [connector]));
+    exchange.status = relayStatus.ok;
+    router.registrar?.joined(id, site);
+    return await serveSite(conn, site, network);
+  } finally {
+    router.networks.leave(network, site);
+    router.registrar?.left(site);
+  }
+}
+
+/** Where the auther says which routers a user may join, it is exactly those. Throws ProxyError `forbidden`. */
+function checkTags(tags: readonly string[], { router }: Joining): void {
+  const allowed = tags.flatMap((tag) => (tag.startsWith('router=') ? [tag.slice('router='.length)] : []));
+  if (allowed.length === 0 || allowed.some((id) => isSameId(id, router))) return;
+  throw new ProxyError('forbidden', 'client', `the user may not join ${router}`, { status: 403 });
+}
+
+/** The rule of the gateway's name must lead to the router. Rejects with ProxyError `noRoute`. */
+async function checkIngress({ router, session }: Exchange, { gateway, router: id }: Joining): Promise<void> {
+  const { ingress: name } = router.metadata;
+  const ingress = name === undefined ? undefined : router.modules?.ingress(name);
+  if (ingress === undefined) return;
+  const endpoint = await session.decide({
+    module: 'ingress',
+    about: gateway,
+    ask: (call) => ingress.getRule({ host: gateway, service: session.service }, call),
+    tell: (found) =>
+      found === undefined ? { outcome: 'no', answer: 'no rule' } : { outcome: 'yes', answer: found },
+  });
+  // A mark of privacy says nothing of a gateway, which has no visitors.
+  if (endpoint !== undefined && isSameId(endpoint.replace(/^\$/, ''), id)) return;
+  throw new ProxyError('noRoute', 'client', `no rule says that ${gateway} belongs to the router ${id}`);
+}
+
+function isSameId(written: string, id: string): boolean {
+  const bytes = parseUuid(written);
+  return bytes !== undefined && parseUuid(id)?.equals(bytes) === true;
+}
+
+/** Who is asked in the name of the sites of one network: a router that is called as it first, as in GOST. */
+function modulesOf({ metadata, modules }: Router, id: string): SiteModules {
+  const { router, sd } = metadata;
+  const routers = [modules?.router(id), router === undefined ? undefined : modules?.router(router)];
+  return {
+    routers: routers.filter((policy) => policy !== undefined),
+    sd: sd === undefined ? undefined : modules?.sd(sd),
+    routeKeptMs: metadata.routerCacheExpirationMs || defaultKeptMs,
+    sdKeptMs: metadata.sdCacheExpirationMs || defaultKeptMs,
+  };
+}
+
+/** Tells the client what went wrong, where it can still be told. */
+async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
+  const isElsewhere = error.code === 'noRoute';
+  const status = isElsewhere ? relayStatus.hostUnreachable : statusOf(error);
+  if (!exchange.begun || exchange.status !== undefined || status === undefined) return;
+  try {
+    await exchange.conn.write(formatRelayResponse(status));
+    exchange.status = status;
+  } catch {
+    // The client has gone; the error that it was to be told is on its way to the log.
+  }
+}
+
+function note({ session, joining, status }: Exchange, error: ProxyError | undefined, ms: number): void {
+  // A peer that leaves before it has asked for anything is no fact worth telling.
+  if (joining === undefined && error?.code === 'clientClosed') return;
+  session.note({
+    what: joining === undefined ? 'router' : `ASSOCIATE ${joining.gateway}@${joining.router}`,
+    target: undefined,
+    user: session.user,
+    status,
+    ms,
+    error,
+  });
+}
