@@ -8,8 +8,11 @@ import { admissionFields } from './admission/index.ts';
 import { bypassFields } from './bypass/index.ts';
 import { connLimiterFields } from './climiter/index.ts';
 import { hostsFields } from './hosts/index.ts';
+import { ingressFields } from './ingress/index.ts';
 import { limiterFields } from './limiter/index.ts';
 import { rateLimiterFields } from './rlimiter/index.ts';
+import { routerFields } from './router/index.ts';
+import { sdFields } from './sd/index.ts';
 
 function read(fields: Fields, text: string) {
   const report = createReport();
@@ -43,6 +46,29 @@ test.each<[string, Fields, string, object]>([
       mappings: [{ ip: '::1', hostname: '.a.test', aliases: ['b.test'] }],
     },
   ],
+  [
+    'ingress',
+    ingressFields,
+    'rules:\n- hostname: "*.a.test"\n  endpoint: $0123456789abcdef0123456789abcdef',
+    { rules: [{ hostname: '*.a.test', endpoint: '$0123456789abcdef0123456789abcdef' }] },
+  ],
+  [
+    'router',
+    routerFields,
+    'routes:\n- net: fd00::/8\n  gateway: site',
+    { routes: [{ net: 'fd00::/8', gateway: 'site' }] },
+  ],
+  [
+    'sd',
+    sdFields,
+    'redis: { addr: "r:1", db: 2, username: u, password: 012, key: "k:", ttl: 30s }',
+    {
+      redis: {
+        ...{ address: { host: 'r', port: 1 }, db: 2, username: 'u', password: '012' },
+        ...{ key: 'k:', ttlMs: 30_000 },
+      },
+    },
+  ],
   ['limiter', limiterFields, 'limits: [$ 1MB 2MB]', { limits: ['$ 1MB 2MB'] }],
   ['climiter', connLimiterFields, 'limits: [$$ 10]', { limits: ['$$ 10'] }],
   ['rlimiter', rateLimiterFields, 'limits: [$$ 0.5]', { limits: ['$$ 0.5'] }],
@@ -71,6 +97,19 @@ test.each<[string, Fields, string, string]>([
     'mappings:\n- ip: 1.2.3\n  hostname: a.test\n',
     'f.yml:2:7: x.mappings[0].ip: "1.2.3" is no IP address',
   ],
+  [
+    'ingress',
+    ingressFields,
+    'rules:\n- hostname: a.test\n  endpoint: a.test:80\n',
+    'f.yml:3:13: x.rules[0].endpoint: "a.test:80" is no UUID',
+  ],
+  [
+    'router',
+    routerFields,
+    'routes:\n- dst: 10.0.0.0/40\n  gateway: a\n',
+    'f.yml:2:8: x.routes[0].dst: "10.0.0.0/40" is neither a network',
+  ],
+  ['sd', sdFields, 'redis: { addr: nowhere }', 'f.yml:1:16: x.redis.addr: "nowhere" is no address'],
   [
     'limiter',
     limiterFields,
