@@ -23,7 +23,9 @@ export interface Visited {
    */
   readonly end: End;
   readonly where: 'here' | 'elsewhere';
-  /** What it led through, for the log: `connector@<id>`, or `node@<address>`. */
+  /** `elsewhere`: the UUID of that node, for records (GOST's `redirect`). */
+  readonly node?: string;
+  /** What it led through, for the log: `connector@<its UUID>`, or `<the other node's UUID>@<address>`. */
   readonly path: readonly string[];
 }
 
