@@ -41,7 +41,7 @@ export class MuxStream implements Conn, Sender {
   readonly under: Conn;
   readonly closed: Promise<void>;
   readonly id: number;
-  /** True once it has sent data: whoever opened it has got something out of it. */
+  /** True once it has sent data, or was reset here: whoever opened it has got something out of it. */
   hasAnswered = false;
   readonly #host: StreamHost;
   readonly #flow: Flow;
@@ -130,6 +130,8 @@ export class MuxStream implements Conn, Sender {
     }
     const { dialect, outgoing, side } = this.#host;
     outgoing.control(dialect.reset(this.id));
+    // That is an answer, too: a peer is not to blame for what comes of what it brings.
+    this.hasAnswered = true;
     this.#gotEnd = false;
     this.fail(over(side, 'the stream'));
     this.#received.clear();

@@ -16,10 +16,7 @@ import { createRelayDatagrams } from './datagrams.ts';
 /** How long a node may take to say who a visitor is. It does so with the stream's first bytes. */
 const defaultHeadMs = 10_000;
 
-/** Streams at once of which that is not known yet. */
-const maxWaiting = 1024;
-
-/** A head says two addresses, and a byte or two that are not known. Nothing that is longer is held. */
+/** A head says two addresses, and perhaps what is not known yet. As many as there may be streams can wait for the rest of it. */
 const maxHeadBytes = 4096;
 
 /** How a node's visitors are received. */
@@ -46,23 +43,20 @@ export interface VisitorsOptions {
  */
 export function receiveVisitors(node: Conn, options: VisitorsOptions): RemoteListening {
   const { network, address, name, settings, accept, problem, headMs = defaultHeadMs } = options;
-  let waiting = 0;
   let isClosed = false;
 
   const told = (cause: unknown) => {
     const { code, at, message } = ProxyError.from(cause);
     // A visitor that changed its mind, or the end of them all.
     if (code === 'upstreamClosed') return;
-    const why = `a visitor from ${formatAddress(node.remote)} was not taken: ${message}`;
+    const what =
+      code === 'upstreamTimeout'
+        ? `the node did not say who it is within ${String(headMs / 1000)} s`
+        : message;
+    const why = `a visitor at ${formatAddress(node.remote)} was not taken: ${what}`;
     problem?.(new ProxyError(code, at, why, { cause }));
   };
   const receive = async (stream: Conn) => {
-    if (waiting >= maxWaiting) {
-      stream.reset();
-      told(malformed('upstream', `it has yet to say who ${String(maxWaiting)} others are`));
-      return;
-    }
-    waiting++;
     const handshake = new Handshake(stream, { side: 'upstream', timeoutMs: headMs });
     try {
       const { source, wanted } = visitorOf(await handshake.read(parseHead));
@@ -77,7 +71,6 @@ export function receiveVisitors(node: Conn, options: VisitorsOptions): RemoteLis
       told(cause);
     } finally {
       handshake.done();
-      waiting--;
     }
   };
 
@@ -114,7 +107,7 @@ export function receiveVisitors(node: Conn, options: VisitorsOptions): RemoteLis
 
 /** The head of a stream. */
 const parseHead: Parse<RelayResponse> = (bytes) => {
-  if (bytes.length >= 4 && bytes.readUInt16BE(2) > maxHeadBytes)
+  if (bytes.length >= 4 && bytes[0] === 1 && bytes.readUInt16BE(2) > maxHeadBytes)
     throw malformed('upstream', `its head has more than ${String(maxHeadBytes)} bytes`);
   return parseRelayResponse(bytes);
 };
