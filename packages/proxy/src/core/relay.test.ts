@@ -104,6 +104,16 @@ describe('a relay', () => {
     }
   });
 
+  test('so does one of a client that has ended its direction, though the origin says nothing', async () => {
+    const { client, near, far, origin, traffic } = scene();
+    const relayed = relay(near, far, { traffic });
+    await client.end();
+    expect(await readAll(origin)).toEqual(Buffer.alloc(0));
+    client.reset();
+    expect(await relayed).toMatchObject({ code: 'clientClosed' });
+    await expect(origin.write(Buffer.from('late'))).rejects.toThrow();
+  });
+
   test('whoever sends is read no faster than the other side takes it', async () => {
     const { client, near, far, origin, traffic } = scene();
     const relayed = relay(near, far, { traffic });

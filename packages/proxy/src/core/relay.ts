@@ -71,7 +71,16 @@ export async function relay(
     direction.catch((error: unknown) => {
       first ??= ProxyError.from(error);
     });
-  await Promise.all([watch(up), watch(down)]);
+  const ended = watch(up);
+  let isOver = false;
+  // Nobody reads a client any more that has ended its direction. If it breaks after that, the other direction is for nobody.
+  void Promise.all([ended, client.closed]).then(() => {
+    if (isOver) return;
+    first ??= new ProxyError('clientClosed', 'client', 'the client went away before it had everything');
+    upstream.reset();
+  });
+  await Promise.all([ended, watch(down)]);
+  isOver = true;
   idle.stop();
   return first;
 }
