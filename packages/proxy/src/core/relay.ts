@@ -63,29 +63,35 @@ export async function relay(
     if (counted !== undefined) counted.received += bytes;
     if (isWatched) lastMs = wheel.now();
   });
-  const down = pump(upstream, client, (bytes) => {
-    if (counted !== undefined) counted.sent += bytes;
-    if (isWatched) lastMs = wheel.now();
-  });
+  let isRead = false;
+  const down = pump(
+    upstream,
+    client,
+    (bytes) => {
+      if (counted !== undefined) counted.sent += bytes;
+      if (isWatched) lastMs = wheel.now();
+    },
+    () => {
+      isRead = true;
+    },
+  );
   const watch = (direction: Promise<void>) =>
     direction.catch((error: unknown) => {
       first ??= ProxyError.from(error);
     });
   const ended = watch(up);
-  let isOver = false;
   // Nobody reads a client any more that has ended its direction. If it breaks after that, the other direction is for nobody.
   void Promise.all([ended, client.closed]).then(() => {
-    if (isOver) return;
+    if (isRead) return;
     first ??= new ProxyError('clientClosed', 'client', 'the client went away before it had everything');
     upstream.reset();
   });
   await Promise.all([ended, watch(down)]);
-  isOver = true;
   idle.stop();
   return first;
 }
 
-async function pump(from: Conn, to: Conn, note: (bytes: number) => void): Promise<void> {
+async function pump(from: Conn, to: Conn, note: (bytes: number) => void, read?: () => void): Promise<void> {
   try {
     for (;;) {
       const bytes = await from.read();
@@ -93,6 +99,7 @@ async function pump(from: Conn, to: Conn, note: (bytes: number) => void): Promis
       note(bytes.length);
       await to.write(bytes);
     }
+    read?.();
     await to.end();
   } catch (error) {
     from.reset();
