@@ -81,6 +81,8 @@ export interface NamedModules {
   ingress(name: string): PolicyOf<'ingress'> | undefined;
   sd(name: string): PolicyOf<'sd'> | undefined;
   router(name: string): PolicyOf<'router'> | undefined;
+  /** An ingress of rules that stand in the handler's own options. Throws TypeError for one that cannot be read. */
+  ingressOf(rules: readonly { readonly hostname: string; readonly endpoint: string }[]): PolicyOf<'ingress'>;
 }
 
 /** What the file says of a handler. */

@@ -16,6 +16,7 @@ import { ipOfPeer } from '../../core/match/ip.ts';
 import { parseNetwork, parseIp, networkOfOne } from '../../core/match/ip.ts';
 import { modules } from '../../modules.ts';
 import { listAuther } from '../../policies/auther/index.ts';
+import { listIngress } from '../../policies/ingress/index.ts';
 import type { Config } from '../merge.ts';
 import { protocolOf, readsHeaders } from '../sections/blocks.ts';
 import type { ServiceConfig } from '../sections/services.ts';
@@ -125,6 +126,7 @@ export function servicePartsOf(
         ingress: (wanted) => policies.group('ingress', [wanted]),
         sd: (wanted) => policies.group('sd', [wanted]),
         router: (wanted) => policies.group('router', [wanted]),
+        ingressOf: (rules) => listIngress({ rules }),
       },
       compat: { gostTarget: world.config.compat.has('gostTarget') },
     },

@@ -38,6 +38,9 @@ export function startRouterService(
     ingress: (name) => modules.ingress?.[name],
     sd: (name) => modules.sd?.[name],
     router: (name) => modules.router?.[name],
+    ingressOf: () => {
+      throw new Error('a router has no rules of its own');
+    },
   };
   const handler: Handler = {
     ...router.handler!,

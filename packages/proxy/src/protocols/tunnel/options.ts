@@ -1,6 +1,18 @@
+import type { Address } from '../../core/conn.ts';
+import { parseDomainRule } from '../../core/match/domain-set.ts';
 import { muxFields } from '../../core/mux/options.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
-import { filled, optional, text, whole, wrongType } from '../../schema/read.ts';
+import {
+  filled,
+  flag,
+  list,
+  mapping,
+  optional,
+  required,
+  text,
+  whole,
+  wrongType,
+} from '../../schema/read.ts';
 import type { Field, FromFields, Reader } from '../../schema/read.ts';
 import { formatUuid, parseUuid } from '../../wire/uuid.ts';
 
@@ -18,6 +30,130 @@ export const connectorFields = {
 } as const;
 
 export type ConnectorMetadata = Partial<FromFields<typeof connectorFields>>;
+
+/** An address that visitors come to, and what the file says of it. */
+export interface EntrypointAddress extends Address {
+  /** As it was written: what other nodes are told. */
+  readonly written: string;
+}
+
+/** A rule of the handler's own: a host, and the tunnel's UUID with `$` in front where the tunnel is private. */
+export interface InlineRule {
+  readonly hostname: string;
+  readonly endpoint: string;
+}
+
+const moduleName = filled(text('the name of a module'));
+
+/** What `handler.metadata` may say. */
+export const handlerFields = {
+  /** From the first byte to the whole request. Default, and for 0: 15 s; GOST waits for ever. */
+  readTimeoutMs: optional(metadataDurationMs(), 'readTimeout'),
+  /** Where visitors come to, and where other nodes pass on theirs: `sd` is told it as it is written. */
+  entrypoint: optional(entrypointAddress()),
+  /** Further ones, for visitors alone. */
+  entrypoints: optional(
+    list(
+      mapping({
+        addr: required(entrypointAddress()),
+        /** Default: the handler's own. */
+        ingress: optional(moduleName),
+      }),
+    ),
+  ),
+  /** Relay visitors that say this UUID come from outside: they go where the ingress says, and reach no private tunnel. */
+  entrypointId: { ...optional(uuid(), 'entrypoint.id'), aliases: ['entrypointID'] } satisfies Field<
+    string,
+    false
+  >,
+  /** True: a connection with a tunnel serves several requests of its visitor. Default false, as in GOST. */
+  entrypointKeepalive: optional(flag(), 'entrypoint.keepalive'),
+  /** Answers pass in the coding that they come in; only `false` is served. */
+  entrypointCompression: optional(off(), 'entrypoint.compression'),
+  /** How long a visitor may take to say what it wants, and a tunnel to begin its answer. Default, and for 0: 15 s, as in GOST. */
+  entrypointReadTimeoutMs: optional(metadataDurationMs(), 'entrypoint.readTimeout'),
+  /** Says which tunnel a host leads to. */
+  ingress: optional(moduleName),
+  /** The same in one line, `host:uuid,…`; it counts where no ingress is named. */
+  tunnel: optional(inlineRules()),
+  /** True: relay visitors reach the tunnel whose UUID they say, whatever the ingress says. Default false. */
+  tunnelDirect: optional(flag(), 'tunnel.direct'),
+  /**
+   * How often `sd` is told what is here, and how long a tunnel without a connector is kept for its user. Default, and for 0:
+   * 15 s, as in GOST.
+   */
+  tunnelTtlMs: optional(metadataDurationMs(), 'tunnel.ttl'),
+  /** Where nodes find each other's tunnels. */
+  sd: optional(moduleName),
+  ...muxFields,
+} as const;
+
+export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
+
+/** GOST's default of what an entrypoint waits for, and ours of a request. */
+export const defaultReadTimeoutMs = 15_000;
+
+/** GOST's default. */
+export const defaultTtlMs = 15_000;
+
+/** An address to listen at, with its port; without a host it is every address of this machine. */
+function entrypointAddress(): Reader<EntrypointAddress> {
+  return (value, path, reading) => {
+    const written = text()(value, path, reading);
+    if (written === undefined) return undefined;
+    const match = /^(?:\[([\da-f:.]+)\]|([^:[\]\s/]*)):(\d{1,5})$/i.exec(written);
+    const port = Number(match?.[3]);
+    if (match !== null && port <= 65_535) return { host: match[1] ?? match[2] ?? '', port, written };
+    return wrongType(value, path, reading, 'an address to listen on such as `":8080"` or `"10.0.0.1:8080"`');
+  };
+}
+
+/** What only `false` is served of. */
+function off(): Reader<boolean> {
+  return (value, path, reading) => {
+    const yes = flag()(value, path, reading);
+    if (yes !== true) return yes;
+    reading.report.error(value.place, path, 'is not served by this version: only `false` is');
+    return undefined;
+  };
+}
+
+/** GOST's `host:uuid,…`, or a list of such. Unlike in GOST one that cannot be read is an error. */
+function inlineRules(): Reader<readonly InlineRule[]> {
+  return (value, path, reading) => {
+    const written = list(text('rules such as `example.com:4d21094e-b74c-4916-86c1-d9fa36ea677b`'))(
+      value,
+      path,
+      reading,
+    );
+    const rules: InlineRule[] = [];
+    for (const rule of written?.flatMap((one) => one.split(',')) ?? []) {
+      if (rule.trim() === '') continue;
+      const colon = rule.indexOf(':');
+      const [hostname, endpoint] = [rule.slice(0, colon).trim(), rule.slice(colon + 1).trim()];
+      const uuid = colon < 0 ? undefined : parseUuid(endpoint.replace(/^\$/, ''));
+      const wrong =
+        uuid?.some((byte) => byte !== 0) === true
+          ? hostFault(hostname)
+          : 'is no host, a colon and the UUID of a tunnel';
+      if (wrong === undefined) rules.push({ hostname, endpoint });
+      else reading.report.error(value.place, path, `the rule ${JSON.stringify(rule.trim())} ${wrong}`);
+    }
+    return rules;
+  };
+}
+
+/** What is wrong with a host in a rule, which may stand for all names below it. */
+function hostFault(hostname: string): string | undefined {
+  const name = hostname.replace(/^\*/, '');
+  if (name === '' || name === '.') return 'stands for no host';
+  try {
+    parseDomainRule(name);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
 
 /** A UUID, in small letters with its dashes. The zero one is none, as in GOST. */
 export function uuid(): Reader<string> {
