@@ -94,7 +94,7 @@ async function runCommand() {
     fail(2, 'a command needs --redis: what a server keeps in memory is its own');
   const store = await openRedisStore(values.redis, { prefix: values.prefix, timeoutMs: 5_000 });
   try {
-    if (!(await store.opened(5_000))) fail(1, `Redis at ${store.description} cannot be reached`);
+    if (!(await store.opened(3_000))) fail(1, `Redis at ${store.description} cannot be reached`);
     console.log(await administer(store, positionals));
   } catch (error) {
     fail(error instanceof TypeError ? 2 : 1, error.message);

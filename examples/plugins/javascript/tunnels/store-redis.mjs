@@ -38,7 +38,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function read(text)
   local ok, entry = pcall(cjson.decode, text)
-  if ok and type(entry) == 'table' and type(entry['until']) == 'number' then return entry end
+  if not ok or type(entry) ~= 'table' or type(entry['until']) ~= 'number' then return end
+  if type(entry.network) == 'string' and type(entry.address) == 'string' then return entry end
 end`;
 
 /** KEYS: the services of a name. ARGV: which, network, address, how long it counts, how long it is kept, so many at most. */
@@ -47,8 +48,8 @@ local network, address, ttl, kept = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumbe
 local text = redis.call('HGET', KEYS[1], ARGV[1])
 local known = text and read(text)
 if known and now < known['until'] - ttl + kept then
-  if network == '' then network = tostring(known.network) end
-  if address == '' then address = tostring(known.address) end
+  if network == '' then network = known.network end
+  if address == '' then address = known.address end
 end
 if address == '' then return 'nobody said at which address this service is' end
 if not text then
