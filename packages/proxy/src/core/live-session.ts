@@ -203,6 +203,10 @@ export class LiveSession implements Session {
     throw new ProxyError('internal', 'self', 'bytes cannot be relayed to datagrams');
   }
 
+  countDropped(): void {
+    this.traffic.dropped = (this.traffic.dropped ?? 0) + 1;
+  }
+
   serve(end: End, protocol: string): Promise<void> {
     return this.#settings.serve(end, this, protocol);
   }

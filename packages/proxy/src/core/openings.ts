@@ -84,7 +84,8 @@ export class Openings {
     const { bind, service } = this.#settings;
     if (bind === undefined)
       throw new ProxyError('unsupported', 'self', `${service} listens nowhere in a client's name`);
-    this.countRequest();
+    // What its visitors carry goes through the client's connection.
+    await this.limit(request.network);
     return bind(request, each);
   }
 

@@ -109,11 +109,14 @@ export interface Session extends SessionFacts {
   /**
    * Listens at an address of this machine in the client's name. Each connection (for datagrams: each peer) that comes there has
    * passed the service's connection limit, loop guard and admission, and is a session of its own. The caller closes it when the
-   * client goes. Rejects with ProxyError `tooManyRequests`, `addressInUse` or `listenFailed`.
+   * client goes. The client itself is held to its limits from then on, as {@link limit} does it. Rejects as that, and with ProxyError
+   * `addressInUse` or `listenFailed`.
    */
   bind(request: BindRequest, each: ServeVisitor): Promise<Listening>;
   /** Carries bytes or datagrams both ways until both directions have ended. Resolves with what broke it, if something did. */
   relay(client: End, upstream: End, options?: RelayOptions): Promise<ProxyError | undefined>;
+  /** Counts a datagram of the client's that was not passed on. */
+  countDropped(): void;
   /** Serves the same connection with another protocol of the program's list. */
   serve(end: End, protocol: string): Promise<void>;
   /** Asks a module that the protocol's own options name. */

@@ -25,6 +25,8 @@ export function statusOf({ code, at, status }: ProxyError): number | undefined {
       return relayStatus.timeout;
     case 'noRoute':
     case 'upstreamRefused':
+    case 'addressInUse':
+    case 'listenFailed':
     case 'shuttingDown':
       return relayStatus.serviceUnavailable;
     case 'internal':

@@ -128,18 +128,6 @@ describe('CONNECT', () => {
     expect(codes.slice(0, 4)).toEqual(['forbidden', 'forbidden', 'dialFailed', 'malformedRequest']);
   });
 
-  test('BIND is not served by this version, whatever the file says', async () => {
-    const { client, service } = await scene(cleanup, { metadata: { bind: true } });
-    client.say(asks({ command: 2, features: [{ type: 'addr', address: { host: '0.0.0.0', port: 2222 } }] }));
-    expect(await client.all()).toBe(answer(5));
-    const { error } = await service.event('served');
-    expect(error).toMatchObject({ code: 'unsupported', at: 'self' });
-    expect(error?.message).toContain('not served by this version');
-    const udp = await connectPeer(cleanup, service.port);
-    udp.say(connectsUdp({ host: '0.0.0.0', port: 5353 }, 2));
-    expect(await udp.all()).toBe(answer(5));
-  });
-
   test('a target that does not answer in time, and a rule that cannot be asked', async () => {
     const silent: TestParts['direct'] = {
       dial: (_to, { signal }) =>

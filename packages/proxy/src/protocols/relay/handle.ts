@@ -14,6 +14,7 @@ import { createUdpTunnel } from '../../core/udp-tunnel.ts';
 import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
+import { serveRelayBind } from './bind-server.ts';
 import { glueConn } from './glued-conn.ts';
 import { defaultReadTimeoutMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
@@ -39,8 +40,8 @@ interface Exchange {
 
 /**
  * Serves a client of GOST's relay protocol: CONNECT to a target, or to a node of the service's forwarder where it has one, for
- * connections and for the datagrams of one peer; where `bind` is true datagrams to any peer. BIND is answered with "service
- * unavailable". Refused requests are answered and noted; rejects with ProxyError where the connection broke.
+ * connections and for the datagrams of one peer; where `bind` is true datagrams to any peer, and BIND. Refused requests are
+ * answered and noted; rejects with ProxyError where the connection broke.
  */
 export async function handleRelay(client: End, session: Session, options: HandlerOptions): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'relay needs a connection');
@@ -93,7 +94,7 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
       'this service goes where its forwarder says, and nowhere else',
     );
   }
-  // With a port the client asks for a socket that is bound for it. GOST asks for datagrams to any peer by BIND, too.
+  // With a port the client asks to be reached there. GOST asks for datagrams to any peer by BIND, too.
   const isForAnyPeer = (command === 'associate' || network === 'udp') && (address?.port ?? 0) === 0;
   if (metadata.bind !== true) {
     const message = 'this service carries no datagrams to any peer; `bind: true` would allow them';
@@ -102,7 +103,16 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
       : new ProxyError('forbidden', 'client', 'this service does not serve BIND');
   }
   if (isForAnyPeer) return associate(exchange);
-  throw new ProxyError('unsupported', 'self', 'BIND of the relay protocol is not served by this version');
+  if (command === 'associate')
+    throw new ProxyError('unsupported', 'client', 'an association has no port; BIND has');
+  return serveRelayBind(exchange.conn, session, {
+    network,
+    address,
+    metadata,
+    granted: () => {
+      exchange.status = relayStatus.ok;
+    },
+  });
 }
 
 async function connect(
@@ -195,8 +205,9 @@ function note(
 
 function nameOf(wish: Wish | undefined, target: Address | undefined, node: Target | undefined): string {
   if (wish === undefined) return 'relay';
-  const where =
-    target === undefined ? '' : ` ${node === undefined ? '' : `${node.name}@`}${formatAddress(target)}`;
+  // Of a bind it is no target, and yet what is wanted.
+  const to = target ?? (wish.command === 'bind' ? wish.address : undefined);
+  const where = to === undefined ? '' : ` ${node === undefined ? '' : `${node.name}@`}${formatAddress(to)}`;
   const udp = wish.network === 'udp' ? ' udp' : '';
   return `${node === undefined ? wish.command.toUpperCase() : 'forward'}${udp}${where}`;
 }

@@ -1,3 +1,4 @@
+import { muxFields } from '../../core/mux/options.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
 import { flag, optional, whole } from '../../schema/read.ts';
 import type { Field, FromFields } from '../../schema/read.ts';
@@ -6,7 +7,7 @@ import type { Field, FromFields } from '../../schema/read.ts';
 export const handlerFields = {
   /** From the first byte to the whole request; GOST's default, 15 s, counts for 0 as well. */
   readTimeoutMs: optional(metadataDurationMs(), 'readTimeout'),
-  /** True: datagrams to any peer are served, which GOST counts as BIND. Default false, as in GOST. */
+  /** True: BIND is served, and datagrams to any peer, which GOST counts as that. Default false, as in GOST. */
   bind: optional(flag()),
   /** True: a yes is said at once. Default false: it waits a moment for the target's first bytes, to go out with them. */
   nodelay: optional(flag()),
@@ -21,6 +22,8 @@ export const handlerFields = {
   sniffing: optional(flag()),
   /** How long the beginning of something may take before it is something else. */
   sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
+  /** Of the mux by which visitors of BIND come to the client; smux of version 1 unless it says otherwise, as in GOST. */
+  ...muxFields,
 } as const;
 
 /** What `connector.metadata` may say. */
@@ -32,6 +35,8 @@ export const connectorFields = {
   nodelay: optional(flag()),
   /** How long the node may take to answer, where the answer is waited for. Default: as long as the dial may. */
   connectTimeoutMs: optional(metadataDurationMs(), 'connectTimeout'),
+  /** As of the handler. */
+  ...muxFields,
 } as const;
 
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
