@@ -7,6 +7,9 @@ import { differences } from './differences.ts';
 import type { Loaded } from './load.ts';
 import { createFileWatch, fingerprint } from './watch.ts';
 
+/** How long listeners at other machines are waited for, before those that they take the place of go. */
+const readyMs = 2000;
+
 /** A configuration that runs, and those before it whose connections have not ended yet. */
 export interface Running {
   /** The newest. */
@@ -117,6 +120,8 @@ export async function startRunning(first: Loaded, { load, log, everyMs }: RunOpt
     if (wanted(loaded.config) !== wanted(current.config))
       log.warn('what has changed under `log` counts after a restart');
     current = loaded;
+    // Who comes to a listener at another machine is brought here by what goes, until what takes its place is there.
+    await within(readyMs, graph.ready);
     retired.add(previous);
     void previous
       .retire()
@@ -138,6 +143,13 @@ export async function startRunning(first: Loaded, { load, log, everyMs }: RunOpt
       if (!texts.has(text)) log.info({ service: one.service }, text);
     }
   }
+}
+
+/** Resolves with the promise, or after so many milliseconds. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
 }
 
 function describe({ service, address, what }: Graph['listening'][number]): string {

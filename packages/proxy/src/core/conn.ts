@@ -74,6 +74,8 @@ export type Accept = (end: End) => void;
 /** An open listener. `close` stops accepting; accepted connections live on. */
 export interface Listening {
   readonly address: Address;
+  /** Of one at another machine: resolves when that listens, or could not be brought to for the first time. Absent: it listens. */
+  readonly ready?: Promise<void>;
   close(): Promise<void>;
 }
 

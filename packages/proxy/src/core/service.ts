@@ -15,6 +15,8 @@ import type { BindRequest, Way } from './way.ts';
 export interface RunningService {
   /** Where it listens; a port 0 has become the one that the system chose. */
   readonly address: Address;
+  /** As {@link Listening.ready}. */
+  readonly ready: Promise<void> | undefined;
   /** Connections that are open now. */
   readonly open: number;
   /** Stops accepting; resolves when the last connection has ended. Connections that wait for a next request are ended. */
@@ -235,6 +237,7 @@ class Service {
     };
     return {
       address: listening.address,
+      ready: listening.ready,
       get open() {
         return live.size;
       },

@@ -32,6 +32,8 @@ export interface Graph {
     readonly address: Address;
     readonly what: string;
   }[];
+  /** Resolves when all listeners at other machines are there, or could not be for the first time. */
+  readonly ready: Promise<unknown>;
   /** Connects to every plugin, and answers what became of it. */
   checkPlugins(): Promise<readonly PluginCheck[]>;
   /** Stops accepting; resolves when the last connection has ended. */
@@ -188,6 +190,7 @@ export async function buildGraph(
   policies.plugins.warn();
   return {
     listening: services.map(({ name, what, running }) => ({ service: name, what, address: running.address })),
+    ready: Promise.all(services.map(({ running }) => running.ready)),
     checkPlugins: () => policies.plugins.check(),
     async stop() {
       await ending((running) => running.stop());

@@ -120,6 +120,27 @@ describe('a listener at the far end of a chain', () => {
     expect(far.bound[1]!.isClosed).toBe(true);
   });
 
+  test('is ready when it is there, or could not be for the first time', async () => {
+    const far = new FarEnd();
+    far.failures.push(gone);
+    const failing = await far.listen();
+    await failing.ready;
+    expect([far.problems, far.said]).toEqual([[gone], []]);
+    const other = new FarEnd();
+    const bound = await other.listen();
+    await bound.ready;
+    expect(other.said).toHaveLength(1);
+    const hanging = new FarEnd();
+    hanging.failures.push('hangs');
+    const listening = await hanging.listen();
+    let isReady = false;
+    void listening.ready!.then(() => (isReady = true));
+    await hanging.until(() => hanging.signals.length === 1);
+    expect(isReady).toBe(false);
+    await listening.close();
+    await listening.ready;
+  });
+
   test('that is closed while it is asked for gives up', async () => {
     const far = new FarEnd();
     far.failures.push('hangs');

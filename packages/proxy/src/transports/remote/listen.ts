@@ -40,6 +40,8 @@ export function listenRemote(
   let current: RemoteListening | undefined;
   let isPausing: (() => void) | undefined;
   const told = { message: '', atMs: 0 };
+  let isReady!: () => void;
+  const ready = new Promise<void>((resolve) => (isReady = resolve));
 
   const tell = (error: ProxyError) => {
     const now = Date.now();
@@ -70,11 +72,13 @@ export function listenRemote(
         failures = 0;
         told.message = '';
         inform(current.name ?? `bound at ${formatAddress(current.address)}`);
+        isReady();
         const error = await current.lost;
         current = undefined;
         if (!isClosed()) tell(error);
       } catch (cause) {
         if (!isClosed()) tell(ProxyError.from(cause));
+        isReady();
       }
       if (!isClosed()) await pause(failures);
     }
@@ -85,6 +89,7 @@ export function listenRemote(
   const kept = keep();
   return Promise.resolve({
     address: request.address,
+    ready,
     async close() {
       closing.abort();
       isPausing?.();
