@@ -8,7 +8,7 @@ import { formatRelayRequest, formatRelayResponse, parseRelayDatagram } from '../
 import type { RelayRequest } from '../../wire/relay.ts';
 import { hex } from '../../wire/splits.fixture.ts';
 import { testContext } from '../socks5/scene.fixture.ts';
-import { bindTunnel } from './bind.ts';
+import { registerTunnel } from './bind.ts';
 import {
   addr,
   Arrivals,
@@ -38,7 +38,7 @@ async function register(
     problem: (error) => problems.push(error),
     ...request,
   };
-  const listening = bindTunnel(
+  const listening = registerTunnel(
     node.conn,
     asked,
     arrivals.accept,

@@ -22,7 +22,7 @@ const random = new WeakMap<object, string>();
  * empty one leaves it to the node, and what it answers is the listener's address. The node says when a visitor that sends
  * datagrams is gone: `peerTtlMs` changes nothing. Rejects as {@link Connector.bind}.
  */
-export async function bindTunnel(
+export async function registerTunnel(
   node: Conn,
   { network, address, problem }: BindRequest,
   accept: Accept,
