@@ -8,6 +8,7 @@ import { measurePluginGrowth } from './plugin-calls/growth.ts';
 import { measurePluginMemory } from './plugin-calls/memory.ts';
 import { measurePluginCost } from './plugin-cost/cost.ts';
 import { measureProxy } from './proxy/proxy.ts';
+import { measureTunnels } from './tunnels/tunnels.ts';
 
 /** What a measure may be told. */
 export interface BenchOptions {
@@ -24,6 +25,7 @@ const measures: Readonly<Record<string, (options: BenchOptions) => Promise<objec
   'plugin-cost': measurePluginCost,
   proxy: measureProxy,
   mux: measureMux,
+  tunnels: measureTunnels,
 };
 
 const { values, positionals } = parseArgs({

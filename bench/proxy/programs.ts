@@ -49,11 +49,10 @@ export function preparePrograms(): Programs {
     'grpc-go': versionIn('go/go.mod', 'google.golang.org/grpc'),
   };
   proxies['bare node:net'] = [process.execPath, here('bare-forwarder.mjs')];
-  try {
-    proxies['gost'] = [build('../../interop/gost/host', 'gost', '.')];
-    versions['go-gost/x'] = versionIn('../../interop/gost/host/go.mod', 'github.com/go-gost/x');
-  } catch (error) {
-    console.log(`left out: GOST (${error instanceof Error ? error.message : String(error)})`);
+  const gost = buildGost(folder);
+  if (gost !== undefined) {
+    proxies['gost'] = [gost.program];
+    versions['go-gost/x'] = gost.version;
   }
   return {
     proxies,
@@ -65,6 +64,24 @@ export function preparePrograms(): Programs {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Builds a real GOST in this folder. Undefined, and a line that says why, where it cannot be built. */
+export function buildGost(
+  folder: string,
+): { readonly program: string; readonly version: string } | undefined {
+  const source = '../../interop/gost/host';
+  try {
+    console.log('building gost');
+    execFileSync('go', ['build', '-o', join(folder, 'gost'), '.'], { cwd: here(source), stdio: 'inherit' });
+    return {
+      program: join(folder, 'gost'),
+      version: versionIn(`${source}/go.mod`, 'github.com/go-gost/x'),
+    };
+  } catch (error) {
+    console.log(`left out: GOST (${error instanceof Error ? error.message : String(error)})`);
+    return undefined;
+  }
 }
 
 function versionIn(file: string, module: string): string {

@@ -1,0 +1,3 @@
+module sallyport.example/bench/tunnels
+
+go 1.24.0
