@@ -4,13 +4,16 @@ import { auto } from './protocols/auto/index.ts';
 import { forward, rtcpForward, rudpForward, tcpForward, udpForward } from './protocols/forward/index.ts';
 import { http } from './protocols/http/index.ts';
 import { relay } from './protocols/relay/index.ts';
+import { router } from './protocols/router/index.ts';
 import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
+import { tunSite } from './protocols/tun/index.ts';
 import { createMux } from './transports/mux/index.ts';
 import { rtcp, rudp } from './transports/remote/index.ts';
 import { tcp } from './transports/tcp/index.ts';
 import { tls } from './transports/tls/index.ts';
+import { tun } from './transports/tun/index.ts';
 import { udp } from './transports/udp/index.ts';
 import { unix } from './transports/unix/index.ts';
 import { ws } from './transports/ws/index.ts';
@@ -30,6 +33,7 @@ const stacks = {
   udp: [udp],
   rtcp: [rtcp],
   rudp: [rudp],
+  tun: [tun],
 } as const satisfies Readonly<Record<string, readonly [Transport, ...Transport[]]>>;
 
 /** What bytes ask for: both ends of each. */
@@ -37,6 +41,7 @@ const protocols: readonly Protocol[] = [
   // What `auto` hands a connection over to reads its own keys there.
   { ...auto, handler: withMetadataOf(auto.handler!, [socks4, socks5, http]) },
   ...[http, socks5, socks4, relay, sni, tcpForward, udpForward, rtcpForward, rudpForward, forward],
+  ...[router, tunSite],
 ];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */

@@ -110,6 +110,7 @@ export const gostListenerMetadata: Readonly<Record<string, readonly string[]>> =
   mws: [...websocket, 'mptcp', ...tuning.mux, ...tuning.keepalive],
   mwss: [...websocket, 'mptcp', ...tuning.mux, ...tuning.keepalive],
   udp: ['ttl', 'keepalive', 'readBufferSize', 'readQueueSize', 'backlog', 'stateless'],
+  tun: ['router', 'tun.router', 'dns', 'tun.dns'],
   unix: [],
 };
 

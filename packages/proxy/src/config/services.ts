@@ -3,6 +3,8 @@ import type { Report } from '../schema/report.ts';
 import type { Config } from './merge.ts';
 import { modules } from '../modules.ts';
 import { protocolOf } from './sections/blocks.ts';
+import { dialAddressForm } from './sections/common.ts';
+import type { NodeConfig } from './sections/nodes.ts';
 import { warnUnused } from './unused.ts';
 
 /** What of a service does not fit together, and circles that can be seen before anybody connects. */
@@ -46,6 +48,7 @@ export function checkServices(config: Config, report: Report): void {
       );
     }
     checkListenerChain(config, service, report);
+    checkGateways(config, service, report);
     refuseCircle(config, service, report);
   }
 }
@@ -62,10 +65,7 @@ function checkListenerChain(config: Config, service: Config['services'][number],
     report.error(listener.keyAt('chain'), path, message);
     return;
   }
-  const chain = config.chains.find(({ name }) => name === listener.chain);
-  const last = chain?.hops?.at(-1);
-  const hop = last?.nodes === undefined ? config.hops.find(({ name }) => name === last?.name) : last;
-  for (const node of hop?.nodes ?? []) {
+  for (const node of lastNodes(config, listener.chain) ?? []) {
     const connector = node.connector?.type ?? 'http';
     if (protocolOf(connector)?.connector?.bind !== undefined) continue;
     const can = modules.protocols.flatMap(({ type: one, connector: spoken }) =>
@@ -74,6 +74,49 @@ function checkListenerChain(config: Config, service: Config['services'][number],
     const message = `leads to node \`${node.name ?? ''}\`, whose connector \`${connector}\` cannot listen; connectors that can: ${can.join(', ')}`;
     report.error(listener.at('chain'), path, message);
   }
+}
+
+/**
+ * A service whose handler joins a router's network goes to gateways, which have no port, along a chain that ends in a router; for
+ * all others the nodes of a forwarder have one.
+ */
+function checkGateways(config: Config, service: Config['services'][number], report: Report): void {
+  const type = service.handler?.type ?? 'auto';
+  const joins = protocolOf(type)?.handler?.joins === true;
+  for (const node of service.forwarder?.nodes ?? []) {
+    if (node.addr === undefined) continue;
+    const { host, port } = node.addr;
+    const isGateway = port === 0 && !/^[/.@]/.test(host);
+    if (isGateway === joins) continue;
+    const expected = joins
+      ? `handler \`${type}\` joins a router’s network as a gateway, which has no port; GOST’s VPN over UDP is not served by this version`
+      : `expected ${dialAddressForm}`;
+    report.error(node.at('addr'), `${node.path()}.addr`, expected);
+  }
+  if (!joins) return;
+  const nodes = lastNodes(config, service.handler?.chain);
+  const routers = modules.protocols.flatMap(({ type: one, connector }) =>
+    connector?.joins === true ? [one] : [],
+  );
+  const path = `${service.path()}.handler`;
+  if (nodes === undefined) {
+    const message = `handler \`${type}\` needs a \`chain\` whose last node has connector ${routers.join(', ')}`;
+    report.error(service.at('handler'), path, message);
+  }
+  for (const node of nodes ?? []) {
+    const connector = node.connector?.type ?? 'http';
+    if (protocolOf(connector)?.connector?.joins === true) continue;
+    const message = `leads to node \`${node.name ?? ''}\`, whose connector \`${connector}\` joins no network; connectors that do: ${routers.join(', ')}`;
+    report.error(service.handler?.at('chain') ?? service.at(), `${path}.chain`, message);
+  }
+}
+
+/** The nodes at the end of a chain, as far as the file has them; undefined where no chain is named. */
+function lastNodes(config: Config, name: string | undefined): readonly NodeConfig[] | undefined {
+  if (name === undefined) return undefined;
+  const last = config.chains.find((chain) => chain.name === name)?.hops?.at(-1);
+  const hop = last?.nodes === undefined ? config.hops.find((one) => one.name === last?.name) : last;
+  return hop?.nodes ?? [];
 }
 
 /** A service with a node that is the service itself. Other circles are cut when they are run through. */

@@ -29,6 +29,11 @@ export interface Handler {
    */
   readonly forwards?: 'always' | 'optional';
   /**
+   * True: the nodes of its forwarder are gateways of a router's network, which have no port, and the last node of its chain is a
+   * router; a service without such a chain is refused.
+   */
+  readonly joins?: true;
+  /**
    * Serves one accepted connection to its end; when it settles, the connection is closed or closing. It rejects with
    * ProxyError where the connection ended badly; the client has been told by then, as far as the protocol can.
    */
@@ -104,6 +109,8 @@ export interface HandlerOptions {
 export interface Connector {
   /** The keys of `connector.metadata` that it reads. */
   readonly metadata: Fields;
+  /** True: its datagrams are IP packets, and its targets gateways of a router's network. */
+  readonly joins?: true;
   /**
    * Asks the node for a connection to the target. From now on the connection with the node belongs to what is answered;
    * where it rejects, it has been reset. Rejects with ProxyError: `badUpstreamReply` where the node breaks the protocol,

@@ -20,6 +20,9 @@ const stacks = modules.stacks;
 type StackName = keyof typeof stacks;
 const stackNames = Object.keys(stacks) as StackName[];
 
+/** Some listeners have no other end that one could dial. */
+const dialerNames = stackNames.filter((name) => (gostTypes.dialer as readonly string[]).includes(name));
+
 const handlerTypes = modules.protocols.flatMap(({ type, aliases = [], handler }) =>
   handler === undefined ? [] : [type, ...aliases],
 );
@@ -72,7 +75,7 @@ export const listenerBlock = byType({
 
 /** The `dialer` block of a node. */
 export const dialerBlock = byType({
-  type: word('dialer type', stackNames, others(gostTypes.dialer, ...stackNames)),
+  type: word('dialer type', dialerNames, others(gostTypes.dialer, ...dialerNames)),
   defaultType: 'tcp',
   fields: { tls: optional(clientTls) },
   unserved: ['auth'],
@@ -129,7 +132,7 @@ function known(fields: Fields, gost: readonly string[] = []): KnownMetadata {
 export const servedTypes = {
   handler: handlerTypes,
   listener: stackNames,
-  dialer: stackNames,
+  dialer: dialerNames,
   connector: connectorTypes,
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 

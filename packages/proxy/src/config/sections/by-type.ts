@@ -43,7 +43,14 @@ export function byType<F extends Fields>(options: ByTypeOptions<F>): Reader<ByTy
       const metadata: Reader<unknown> =
         known === undefined ? () => undefined : mapping(known.fields, { unserved: known.unserved });
       const own = name === undefined ? {} : options.fieldsOf?.(name);
-      reader = mapping({ ...fields, ...own, type, metadata: optional(metadata) } as Fields, { unserved });
+      const [needed] = Object.entries(known?.fields ?? {}).flatMap(
+        ([property, { required: isNeeded, key: written }]) => (isNeeded ? [written ?? property] : []),
+      );
+      const block =
+        needed === undefined
+          ? optional(metadata)
+          : required(metadata, `\`metadata\` is missing, in which \`${name!}\` needs \`${needed}\``);
+      reader = mapping({ ...fields, ...own, type, metadata: block } as Fields, { unserved });
       readers.set(key, reader);
     }
     return reader;

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { parseIp, parseNetwork } from '../../core/match/ip.ts';
 import { credential, filled, list, mapping, optional, required, text, wrongType } from '../../schema/read.ts';
 import type { Reader } from '../../schema/read.ts';
@@ -96,7 +97,17 @@ export const dialAddress: Reader<WrittenAddress> = (value, path, reading) => {
     return found.host === '' ? { ...found, host: '127.0.0.1' } : found;
   const socket = parsePath(written);
   if (socket !== undefined) return socket;
-  return wrongType(value, path, reading, 'an address such as `"10.0.0.1:8080"` or `"example.com:443"`');
+  return wrongType(value, path, reading, dialAddressForm);
+};
+
+/** What is said of what is no {@link dialAddress}. */
+export const dialAddressForm = 'an address such as `"10.0.0.1:8080"` or `"example.com:443"`';
+
+/** An address to connect to, or, with port 0, a gateway of a router's network: a name or an IP address without a port. */
+export const forwardAddress: Reader<WrittenAddress> = (value, path, reading) => {
+  const written = value.kind === 'scalar' ? value.text : '';
+  const isGateway = isIP(written) !== 0 || (!/^\d*$/.test(written) && /^\w[\w.-]*$/.test(written));
+  return isGateway ? { host: written, port: 0 } : dialAddress(value, path, reading);
 };
 
 function parsePath(written: string): WrittenAddress | undefined {

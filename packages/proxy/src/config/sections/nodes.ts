@@ -17,7 +17,7 @@ import { checkBodyMatch } from '../../core/http/body-rules.ts';
 import { compilePattern } from '../../core/http/template.ts';
 import { gostKeys } from '../gost-names.ts';
 import { connectorBlock, dialerBlock } from './blocks.ts';
-import { credentials, dialAddress, name, names, others } from './common.ts';
+import { credentials, dialAddress, forwardAddress, name, names, others } from './common.ts';
 import type { Of } from './common.ts';
 import { filter, filterFields, matcher, withoutUnusedFilter } from './matching.ts';
 import { plugin } from './plugin.ts';
@@ -127,6 +127,7 @@ export const node = withoutUnusedFilter(
 const forwarderNodeFields = mapping(
   {
     ...nodeCommon,
+    addr: required(forwardAddress),
     // GOST's older spelling of what stands in `filter` and `http` now.
     ...filterFields,
     auth: present(credentials),

@@ -17,6 +17,7 @@ export const router: Protocol = {
   },
   connector: {
     metadata: connectorFields,
+    joins: true,
     connect: connectRouter,
     connectDatagrams: joinRouter,
     associate: associateRouter,
