@@ -20,8 +20,11 @@ export interface Reached {
   readonly redirect: string | undefined;
 }
 
-/** The status for whoever finds no tunnel, as in GOST. */
+/** The status where a host leads to no tunnel, as in GOST. */
 const badGateway = 502;
+
+/** The status where the tunnel is known and nobody is at its other end, as in GOST. */
+const unavailable = 503;
 
 /**
  * The tunnel that a host leads to from outside. From now on the client counts as the tunnel. A host of a private tunnel leads
@@ -69,14 +72,12 @@ export async function reachTunnel(
         throw error;
       }
     });
-    return {
-      end,
-      redirect: visited?.where === 'elsewhere' ? (visited.node ?? visited.path.at(-1) ?? '') : undefined,
-    };
+    return { end, redirect: visited?.where === 'elsewhere' ? nodeOf(visited) : undefined };
   } catch (cause) {
     const error = unasked(ProxyError.from(cause));
     if (cause !== failure || error.at === 'client') throw error;
-    const { code, at, status } = error;
+    const { code, at } = error;
+    const status = code === 'noRoute' ? unavailable : error.status;
     const message = `${formatAddress(visit.target)} cannot be reached at the moment`;
     throw new ProxyError(code, at, message, { cause, ...(status !== undefined && { status }) });
   }
@@ -93,4 +94,9 @@ export function connOf(end: End): Conn {
 function unasked(error: ProxyError): ProxyError {
   if (error.code !== 'couldNotAsk' || error.status !== undefined) return error;
   return new ProxyError('couldNotAsk', error.at, error.message, { cause: error, status: badGateway });
+}
+
+/** The other node's UUID, as records have it. */
+function nodeOf({ path }: Visited): string {
+  return path.at(-1)?.replace(/@.*$/, '') ?? '';
 }

@@ -81,12 +81,11 @@ export async function startEntrypoint(
     async visit(id, visit, context) {
       visits.push({ id, visit });
       const port = ports[id];
-      if (port === undefined)
-        throw new ProxyError('noRoute', 'self', `the tunnel ${id} has no connector`, { status: 503 });
+      if (port === undefined) throw new ProxyError('noRoute', 'self', `the tunnel ${id} has no connector`);
       const conn: Conn = await way.dial({ host: '127.0.0.1', port }, context);
       if (id === ids.far) {
         if (visit.request !== undefined) await conn.write(visit.request);
-        return { end: conn, where: 'elsewhere', node: elsewhere, path: [`node@127.0.0.1:${String(port)}`] };
+        return { end: conn, where: 'elsewhere', path: [`${elsewhere}@127.0.0.1:${String(port)}`] };
       }
       const end = visit.network === 'udp' ? createRelayDatagrams(conn, visit.target) : conn;
       return { end, where: 'here', path: ['connector@c'] };

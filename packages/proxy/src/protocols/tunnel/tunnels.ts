@@ -23,8 +23,6 @@ export interface Visited {
    */
   readonly end: End;
   readonly where: 'here' | 'elsewhere';
-  /** `elsewhere`: the UUID of that node, for records (GOST's `redirect`). */
-  readonly node?: string;
   /** What it led through, for the log: `connector@<its UUID>`, or `<the other node's UUID>@<address>`. */
   readonly path: readonly string[];
 }
@@ -66,6 +64,6 @@ export interface EntrypointOptions {
   readonly direct: boolean;
   /** How long a visitor may take for the head of a request, and a tunnel for that of an answer. GOST's default, 15 s. */
   readonly readTimeoutMs: number;
-  /** `entrypoint.keepalive`: connections with HTTP visitors are kept between requests. Default false, as in GOST. */
+  /** `entrypoint.keepalive`: streams of tunnels are used for the next request of the same visitor. Default false, as in GOST. */
   readonly keepAlive: boolean;
 }
