@@ -123,9 +123,9 @@ export function servicePartsOf(
         ? { tls: world.serverTls(handler?.tls) }
         : {}),
       modules: {
-        ingress: (wanted) => policies.group('ingress', [wanted]),
-        sd: (wanted) => policies.group('sd', [wanted]),
-        router: (wanted) => policies.group('router', [wanted]),
+        ingress: once((wanted) => policies.group('ingress', [wanted])),
+        sd: once((wanted) => policies.group('sd', [wanted])),
+        router: once((wanted) => policies.group('router', [wanted])),
         ingressOf: (rules) => listIngress({ rules }),
       },
       compat: { gostTarget: world.config.compat.has('gostTarget') },
@@ -180,6 +180,16 @@ function farWay(chainName: string | undefined, service: string, { chains, direct
       const last = route?.path.at(-1) ?? 'this way';
       throw new ProxyError('unsupported', 'self', `${last} cannot listen for us`);
     },
+  };
+}
+
+/** The same group for the same name: it remembers what it was answered last. Names that nobody has are not kept. */
+function once<T>(make: (name: string) => T | undefined): (name: string) => T | undefined {
+  const made = new Map<string, T>();
+  return (name) => {
+    const group = made.get(name) ?? make(name);
+    if (group !== undefined) made.set(name, group);
+    return group;
   };
 }
 
