@@ -44,7 +44,7 @@ export function connectSocks5(
   context: Context,
 ): Promise<Conn> {
   const request = { command: socks5Commands.connect, address: target };
-  return ask(node, request, options, context, ({ conn }) => Promise.resolve(conn));
+  return askSocks5(node, request, options, context, ({ conn }) => Promise.resolve(conn));
 }
 
 /**
@@ -61,12 +61,12 @@ export function associateSocks5(
   const { relay = 'tcp' } = options.metadata as ConnectorMetadata;
   if (relay === 'tcp') {
     const request = { command: socks5Commands.udpTunnel, address: unspecified };
-    return ask(node, request, options, context, ({ conn }) =>
+    return askSocks5(node, request, options, context, ({ conn }) =>
       Promise.resolve(createUdpTunnel(conn, 'upstream')),
     );
   }
   const request = { command: socks5Commands.udpAssociate, address: unspecified };
-  return ask(node, request, options, context, async ({ conn, bound }) => {
+  return askSocks5(node, request, options, context, async ({ conn, bound }) => {
     if (under.packets === undefined) {
       const message = `datagrams cannot reach the node ${formatAddress(options.node)}; leave out \`relay: udp\``;
       throw new ProxyError('unsupported', 'self', message);
@@ -79,7 +79,7 @@ export function associateSocks5(
 }
 
 /** One request, and what is made of a yes. Where it rejects the connection has been reset. */
-async function ask<T>(
+export async function askSocks5<T>(
   node: Conn,
   request: Socks5Request,
   options: ConnectorOptions,
@@ -130,7 +130,7 @@ async function negotiate(handshake: Handshake, options: ConnectorOptions): Promi
 
 function refusal(code: number, { command, address }: Socks5Request, node: Address): ProxyError {
   const at = formatAddress(node);
-  const what = command === socks5Commands.connect ? formatAddress(address) : 'datagrams';
+  const [verb, what] = wordsOf({ command, address });
   switch (code) {
     case socks5Codes.notAllowed:
       return refused(`the node ${at} does not allow ${what}`);
@@ -138,11 +138,18 @@ function refusal(code: number, { command, address }: Socks5Request, node: Addres
     case socks5Codes.addressTypeNotSupported:
       return refused(`the node ${at} does not serve ${what} (SOCKS5 says ${String(code)})`);
     default: {
-      const failure = command === socks5Commands.connect ? 'could not reach' : 'could not carry';
-      const message = `the node ${at} ${failure} ${what} (SOCKS5 says ${String(code)})`;
+      const message = `the node ${at} could not ${verb} ${what} (SOCKS5 says ${String(code)})`;
       return new ProxyError('dialFailed', 'upstream', message, { retryable: true });
     }
   }
+}
+
+/** What is asked of a node, in the words of its errors. */
+function wordsOf({ command, address }: Socks5Request): [verb: string, what: string] {
+  if (command === socks5Commands.connect) return ['reach', formatAddress(address)];
+  if (command === socks5Commands.muxBind) return ['listen for', `connections at ${formatAddress(address)}`];
+  if (address.port === 0) return ['carry', 'datagrams'];
+  return ['listen for', `datagrams at ${formatAddress(address)}`];
 }
 
 function refused(message: string): ProxyError {

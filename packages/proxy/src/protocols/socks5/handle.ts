@@ -10,6 +10,7 @@ import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Session } from '../../core/session.ts';
 import { formatSocks5Reply, parseSocks5Request, socks5Codes, socks5Commands } from '../../wire/socks5.ts';
 import type { Socks5Request } from '../../wire/socks5.ts';
+import { serveSocks5Bind } from './bind-server.ts';
 import { negotiate } from './negotiate.ts';
 import { defaultReadTimeoutMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
@@ -33,8 +34,8 @@ interface Exchange {
 }
 
 /**
- * Serves a client of SOCKS5 (RFC 1928): CONNECT, and where `udp` is true UDP ASSOCIATE and GOST's UDP tunnel. BIND and
- * whatever else is answered with "command not supported". Refused requests are answered and noted; rejects with ProxyError
+ * Serves a client of SOCKS5 (RFC 1928): CONNECT, where `udp` is true UDP ASSOCIATE and GOST's UDP tunnel, and where `bind` is true
+ * BIND, GOST's MUX-BIND, and its UDP tunnel at a port. Whatever else is answered with "command not supported". Refused requests are answered and noted; rejects with ProxyError
  * where the negotiation failed or the connection broke.
  */
 export async function handleSocks5(client: End, session: Session, options: HandlerOptions): Promise<void> {
@@ -67,20 +68,36 @@ export async function handleSocks5(client: End, session: Session, options: Handl
 
 function serve(exchange: Exchange, conn: Conn, request: Socks5Request): Promise<ProxyError | undefined> {
   const { command, address } = request;
-  if (command === socks5Commands.connect) return connect(exchange, conn, address);
-  const isTunnel = command === socks5Commands.udpTunnel;
-  // With a port the client asks for a socket that is bound for it, which is GOST's BIND for datagrams.
-  if (command !== socks5Commands.udpAssociate && !(isTunnel && address.port === 0)) {
-    throw new ProxyError('unsupported', 'self', `${nameOf(request)} of SOCKS5 is not served by this version`);
+  const { session, metadata } = exchange;
+  // With a port the client asks to be reached there, which is GOST's BIND for datagrams.
+  const isForAnyPeer = command === socks5Commands.udpTunnel && address.port === 0;
+  switch (command) {
+    case socks5Commands.connect:
+      return connect(exchange, conn, address);
+    case socks5Commands.udpAssociate:
+      allow(metadata.udp, 'this service carries no datagrams; `udp: true` would allow them');
+      return associate(exchange, conn, address);
+    case socks5Commands.bind:
+    case socks5Commands.muxBind:
+    case socks5Commands.udpTunnel: {
+      if (isForAnyPeer) {
+        allow(metadata.udp, 'this service carries no datagrams; `udp: true` would allow them');
+        return tunnel(exchange, conn);
+      }
+      allow(metadata.bind, 'this service listens for nobody; `bind: true` would allow it');
+      const granted = () => {
+        exchange.code = socks5Codes.succeeded;
+      };
+      return serveSocks5Bind(conn, session, { request, metadata, granted });
+    }
+    default:
+      throw new ProxyError('unsupported', 'self', `${nameOf(request)} of SOCKS5 is not served`);
   }
-  if (exchange.metadata.udp !== true) {
-    throw new ProxyError(
-      'forbidden',
-      'client',
-      'this service carries no datagrams; `udp: true` would allow them',
-    );
-  }
-  return isTunnel ? tunnel(exchange, conn) : associate(exchange, conn, address);
+}
+
+/** Throws where the file does not allow what is asked for. */
+function allow(isAllowed: boolean | undefined, message: string): void {
+  if (isAllowed !== true) throw new ProxyError('forbidden', 'client', message);
 }
 
 async function connect(exchange: Exchange, conn: Conn, address: Address): Promise<ProxyError | undefined> {
@@ -169,7 +186,7 @@ async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
 function note({ session, request, target, code }: Exchange, error: ProxyError | undefined, ms: number): void {
   // A peer that leaves before it has asked for anything is no fact worth telling.
   if (request === undefined && error?.code === 'clientClosed') return;
-  const what = request === undefined ? 'SOCKS5' : nameOf(request);
+  const what = request === undefined ? 'SOCKS5' : `${nameOf(request)}${listensAt(request)}`;
   session.note({
     what: target === undefined ? what : `${what} ${formatAddress(target)}`,
     target,
@@ -178,6 +195,13 @@ function note({ session, request, target, code }: Exchange, error: ProxyError | 
     ms,
     error,
   });
+}
+
+/** Of a bind that is no target, and yet what is wanted. */
+function listensAt({ command, address }: Socks5Request): string {
+  const { bind, muxBind, udpTunnel } = socks5Commands;
+  const isBind = command === bind || command === muxBind || (command === udpTunnel && address.port !== 0);
+  return isBind ? ` ${formatAddress(address)}` : '';
 }
 
 function nameOf({ command }: Socks5Request): string {

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { muxFields } from '../../core/mux/options.ts';
 import { checked } from '../../schema/checked.ts';
 import { metadataDurationMs } from '../../schema/durations.ts';
 import { flag, optional, whole, word } from '../../schema/read.ts';
@@ -16,7 +17,11 @@ export const handlerFields = {
   notls: optional(flag()),
   /** True: datagrams are served. Default false, as in GOST. */
   udp: optional(flag()),
-  /** The address that clients are told to send datagrams to, where it is another than that of the connection. */
+  /** True: BIND, MUX-BIND and UDP-TUN at a port are served: sockets of this machine for clients. Default false, as in GOST. */
+  bind: optional(flag()),
+  /** True: visitors of MUX-BIND come without a word of who they are, as clients of GOST 2 expect. Default false. */
+  comp: optional(flag()),
+  /** The address that clients are told to send datagrams to, and others to connect to, where it is another than that of the connection. */
   publicAddr: { read: ipAddress, required: false, aliases: ['socks.publicAddr'] } satisfies Field<
     string,
     false
@@ -45,6 +50,8 @@ export const handlerFields = {
   sniffing: optional(flag()),
   /** How long the beginning of something may take before it is something else. */
   sniffingTimeoutMs: optional(metadataDurationMs(), 'sniffing.timeout'),
+  /** Of the mux by which visitors of MUX-BIND come to the client; smux of version 1 unless it says otherwise, as in GOST. */
+  ...muxFields,
 } as const;
 
 /** What `connector.metadata` may say. */
@@ -55,6 +62,8 @@ export const connectorFields = {
   relay: optional(word('way for datagrams', ['udp', 'tcp'])),
   /** As in the handler: it changes nothing. */
   udpBufferSize: handlerFields.udpBufferSize,
+  /** As of the handler. */
+  ...muxFields,
 } as const;
 
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
