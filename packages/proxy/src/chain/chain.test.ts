@@ -149,6 +149,22 @@ describe('a chain', () => {
     ]);
   });
 
+  test('datagrams to one peer go through a node that knows no others', async () => {
+    const asked: unknown[] = [];
+    const carried = {} as Datagrams;
+    const node = pretendNode('a');
+    const connectDatagrams = (_: unknown, to: unknown) => {
+      asked.push(to);
+      return Promise.resolve(carried);
+    };
+    const hop = hopOf([{ ...node.spec, connector: { ...node.spec.connector, connectDatagrams } }]);
+    const chain = createChain({ name: 'c', hops: [hop], direct: pretendWay().way, onNoNode: 'refuse' });
+    const { way } = await chain.route(request({ network: 'udp' }), context, decider);
+    expect(await way.packets!(target, context)).toBe(carried);
+    expect(asked).toEqual([target]);
+    await expect(way.packets!(undefined, context)).rejects.toMatchObject({ code: 'unsupported', at: 'self' });
+  });
+
   test('a client that leaves is no fault of the node', async () => {
     const left = new AbortController();
     left.abort('left');

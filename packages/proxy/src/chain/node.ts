@@ -126,13 +126,17 @@ function through(node: Node, stack: Way, under: Way, address: Address): Way {
     async dial(to, context) {
       return connector.connect(await reach(context), to, options, context);
     },
-    ...(connector.associate !== undefined && {
+    ...((connector.associate ?? connector.connectDatagrams) !== undefined && {
       async packets(to: Address | undefined, context: Context) {
-        const conn = await reach(context);
-        if (to === undefined) return connector.associate!(conn, under, options, context);
-        if (connector.connectDatagrams !== undefined)
-          return connector.connectDatagrams(conn, to, options, context);
-        return toOnePeer(await connector.associate!(conn, under, options, context), to);
+        const { associate, connectDatagrams } = connector;
+        if (to !== undefined && connectDatagrams !== undefined)
+          return connectDatagrams.call(connector, await reach(context), to, options, context);
+        if (associate === undefined) {
+          const message = `the node ${nodeLabel(node)} carries datagrams to one target, and not to any`;
+          throw new ProxyError('unsupported', 'self', message, { status: 501 });
+        }
+        const datagrams = await associate.call(connector, await reach(context), under, options, context);
+        return to === undefined ? datagrams : toOnePeer(datagrams, to);
       },
     }),
     ...(connector.bind !== undefined && {
