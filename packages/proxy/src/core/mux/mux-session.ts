@@ -29,6 +29,8 @@ export interface MuxSessionOptions {
   readonly role: 'client' | 'server';
   /** Whose connection it is; it decides the code of errors. */
   readonly side: MuxSide;
+  /** The same of its streams. Default: as `side`; a client that is listened for is the upstream of its visitors. */
+  readonly streamSide?: MuxSide;
   /** Default: smux version 1, with GOST's numbers. */
   readonly settings?: MuxSettings;
   /** Given each stream that the peer opens, within the loop that reads; whoever takes it ends it. Absent: they are refused. */
@@ -93,6 +95,7 @@ export function createMuxSession(conn: Conn, options: MuxSessionOptions): MuxSes
 class Session implements StreamHost, MuxEvents {
   readonly conn: Conn;
   readonly side: MuxSide;
+  readonly streamSide: MuxSide;
   readonly dialect: Dialect;
   readonly outgoing: Outgoing;
   readonly streams = new Map<number, MuxStream>();
@@ -117,9 +120,10 @@ class Session implements StreamHost, MuxEvents {
   #isLeaving = false;
   #failure: ProxyError | undefined;
 
-  constructor(conn: Conn, { role, side, settings = {}, accept }: MuxSessionOptions) {
+  constructor(conn: Conn, { role, side, streamSide = side, settings = {}, accept }: MuxSessionOptions) {
     this.conn = conn;
     this.side = side;
+    this.streamSide = streamSide;
     this.#role = role;
     this.#accept = accept;
     this.#settings = completeMuxSettings(settings);
@@ -150,7 +154,7 @@ class Session implements StreamHost, MuxEvents {
         else if (this.#opened > opensAtOnce) await setImmediate();
       }
       // Streams that were open did not end in peace, though the connection did.
-      this.#failStreams(over(this.side, 'the mux session'));
+      this.#failStreams(over(this.streamSide, 'the mux session'));
       this.#leave();
     } catch (cause) {
       this.fail(ProxyError.from(cause));
@@ -167,7 +171,7 @@ class Session implements StreamHost, MuxEvents {
   }
 
   open(): Conn {
-    if (!this.isOpen) throw over(this.side, 'the mux session', this.#failure);
+    if (!this.isOpen) throw over(this.streamSide, 'the mux session', this.#failure);
     const stream = this.#add(this.#nextStream);
     this.#nextStream += 2;
     this.outgoing.control(this.dialect.open(stream.id));
@@ -186,7 +190,7 @@ class Session implements StreamHost, MuxEvents {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#isLeaving = true;
-    this.#failStreams(over(this.side, 'the mux session', error));
+    this.#failStreams(over(this.streamSide, 'the mux session', error));
     this.#stop();
     this.conn.reset();
   }

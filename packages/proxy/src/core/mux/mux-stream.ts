@@ -11,7 +11,7 @@ import { Received } from './received.ts';
 /** What a stream needs of its session. */
 export interface StreamHost {
   readonly conn: Conn;
-  readonly side: MuxSide;
+  readonly streamSide: MuxSide;
   readonly dialect: Dialect;
   readonly outgoing: Outgoing;
   /** The peer is a Sallyport. */
@@ -128,7 +128,7 @@ export class MuxStream implements Conn, Sender {
       this.#received.clear();
       return;
     }
-    const { dialect, outgoing, side } = this.#host;
+    const { dialect, outgoing, streamSide: side } = this.#host;
     outgoing.control(dialect.reset(this.id));
     // That is an answer, too: a peer is not to blame for what comes of what it brings.
     this.hasAnswered = true;
@@ -212,7 +212,7 @@ export class MuxStream implements Conn, Sender {
   /** The peer said that it neither sends nor reads any more. Bytes that came before may still be read. */
   peerReset(): void {
     this.#gotEnd = false;
-    this.fail(over(this.#host.side, 'the stream', this.#peerLeft()));
+    this.fail(over(this.#host.streamSide, 'the stream', this.#peerLeft()));
   }
 
   /** It turned out that the peer reads on after our FIN. */
@@ -274,7 +274,7 @@ export class MuxStream implements Conn, Sender {
   }
 
   #peerLeft(): ProxyError {
-    const { side } = this.#host;
+    const { streamSide: side } = this.#host;
     const code = side === 'client' ? 'clientClosed' : 'upstreamClosed';
     return new ProxyError(code, side, `the ${side} closed its stream`);
   }
