@@ -49,7 +49,7 @@ export async function serveStreamVisitors(
     await listening.close();
     throw error;
   }
-  const mux = createMuxSession(conn, { role: 'client', side: 'client', settings });
+  const mux = createMuxSession(conn, { role: 'client', side: 'client', streamSide: 'upstream', settings });
   begin(mux);
   const stop = () => {
     void listening.close();
