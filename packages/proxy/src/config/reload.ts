@@ -154,6 +154,7 @@ async function within(ms: number, promise: Promise<unknown>): Promise<void> {
 
 function describe({ service, address, what }: Graph['listening'][number]): string {
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  // A unix socket has no port.
-  return `${service} listening on ${address.port === 0 ? host : `${host}:${String(address.port)}`} (${what})`;
+  // A unix socket has no port; a listener at another machine may have left it to that.
+  const isPath = /^[/@]/.test(host);
+  return `${service} listening on ${isPath ? host : `${host}:${String(address.port)}`} (${what})`;
 }
