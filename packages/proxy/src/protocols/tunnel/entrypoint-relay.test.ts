@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Cleanup, connectPeer } from '../../core/peer.fixture.ts';
+import type { TrafficLimits } from '../../core/traffic-limits.ts';
 import { formatRelayRequest, formatRelayResponse, relayUdpFlag } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
@@ -71,6 +72,22 @@ describe('a visitor', () => {
     );
   });
 
+  test('is asked about as who it is, and counted as the tunnel', async () => {
+    const asked: string[] = [];
+    const bypass = { bypass: ({ user: who }: { user: string }) => asked.push(who) === 0 };
+    const limits = {
+      attach: ({ user: who }: { user: string }) =>
+        Promise.resolve({ detach: () => void asked.push(`not ${who}`) }),
+    } as unknown as TrafficLimits;
+    const scene = await startEntrypoint(cleanup, { auth, bypass, limits });
+    const client = await visitorOf(scene, visit(ids.public, 'one.test', { more: [as('ann')] }));
+    await client.take(answer(0));
+    client.socket.destroy();
+    (await scene.one.next()).socket.destroy();
+    await scene.proxy.event('closed');
+    expect(asked).toEqual(['id-ann', `not ${ids.one}`]);
+  });
+
   test('of a private tunnel has to know it, and to prove who it is', async () => {
     const scene = await startEntrypoint(cleanup, { auth });
     const client = await visitorOf(scene, visit(ids.hidden, 'hidden.test', { more: [as('ann')] }));
@@ -125,6 +142,26 @@ describe('a visitor', () => {
       status: undefined,
       details: { node: here, redirect: elsewhere },
     });
+  });
+
+  test('from outside is sent on as a visitor of the tunnel; who is nobody is who connected', async () => {
+    const scene = await startEntrypoint(cleanup);
+    const rest: RelayFeature[] = [
+      { type: 'addr', address: { host: '0.0.0.0', port: 0 } },
+      { type: 'addr', address: { host: 'far.test', port: 80 } },
+    ];
+    const said = (id: string) =>
+      text(
+        formatRelayRequest({
+          command: 1,
+          flags: 0,
+          features: [...rest, { type: 'tunnel', id, flags: 0, weight: 0 }],
+        }),
+      );
+    const client = await visitorOf(scene, said(ids.public));
+    await (await scene.far.next()).take(said(ids.far));
+    const { source: visitor } = scene.visits[0]!.visit;
+    expect(visitor).toEqual({ host: '127.0.0.1', port: client.socket.localPort });
   });
 
   test('that comes back from other nodes without an end is ended', async () => {

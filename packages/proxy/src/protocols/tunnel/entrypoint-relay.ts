@@ -7,10 +7,13 @@ import { lingeringClose } from '../../core/linger.ts';
 import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import { statusOf } from '../../core/relay-messages/replies.ts';
 import { credentialsOf } from '../../core/relay-messages/request.ts';
+import type { Decider } from '../../core/route.ts';
 import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
-import { reachTunnel } from './entrypoint-visit.ts';
-import type { Reached, Visitor } from './entrypoint-visit.ts';
+import { nodeOf } from './entrypoint-visit.ts';
+import type { Visitor } from './entrypoint-visit.ts';
+import type { Visited } from './tunnels.ts';
+import { passedOnAs, visitorOf } from './visit-request.ts';
 import { ruleOnVisit } from './visit-rules.ts';
 import { hostOf, tunnelWishOf } from './wish.ts';
 import type { TunnelWish } from './wish.ts';
@@ -20,15 +23,11 @@ interface Exchange extends Visitor {
   readonly conn: Conn;
   wish?: TunnelWish;
   target?: Address;
-  reached?: Reached;
+  visited?: Visited;
+  /** What the visitor is told where it goes wrong now. Absent: what the error says. */
+  refusal?: number;
   /** What the visitor has been told; another node's visitors are told by that. */
   status?: number;
-}
-
-/** A request as it came. */
-interface Asked {
-  readonly request: RelayRequest;
-  readonly bytes: Buffer;
 }
 
 /**
@@ -45,7 +44,8 @@ export async function serveEntrypointRelay(conn: Conn, visitor: Visitor): Promis
     error = await serve(exchange, await readRequest(exchange));
   } catch (cause) {
     error = ProxyError.from(cause);
-    await tell(exchange, error);
+    const status = await tell(exchange, error);
+    if (status !== undefined) exchange.status = status;
   }
   note(exchange, error, performance.now() - started);
   if (error === undefined) return;
@@ -53,22 +53,17 @@ export async function serveEntrypointRelay(conn: Conn, visitor: Visitor): Promis
   await lingeringClose(conn);
 }
 
-async function readRequest({ conn, options }: Exchange): Promise<Asked> {
+async function readRequest({ conn, options }: Exchange): Promise<RelayRequest> {
   const handshake = new Handshake(conn, { side: 'client', timeoutMs: options.readTimeoutMs });
   try {
-    return await handshake.read((bytes) => {
-      const parsed = parseRelayRequest(bytes);
-      if (parsed === undefined) return undefined;
-      const { message: request, length } = parsed;
-      return { message: { request, bytes: Buffer.from(bytes.subarray(0, length)) }, length };
-    });
+    return await handshake.read(parseRelayRequest);
   } finally {
     handshake.done();
   }
 }
 
-async function serve(exchange: Exchange, { request, bytes }: Asked): Promise<ProxyError | undefined> {
-  const { session, conn, laps } = exchange;
+async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyError | undefined> {
+  const { session, conn, laps, tunnels } = exchange;
   await session.authenticate(credentialsOf(request));
   const wish = (exchange.wish = tunnelWishOf(request));
   if (wish.command !== 'connect') {
@@ -78,15 +73,25 @@ async function serve(exchange: Exchange, { request, bytes }: Asked): Promise<Pro
   if (wish.target === undefined)
     throw new ProxyError('malformedRequest', 'client', 'the request names no target');
   const target = (exchange.target = canonicalTarget(wish.target));
-  laps.relay.check(bytes);
-  const id = await tunnelFor(exchange, wish, target);
-  session.identify(id);
-  const { network, source = session.client } = wish;
-  const reached = await reachTunnel(exchange, id, { network, source, target, request: bytes }, { network });
-  exchange.reached = reached;
-  const { end } = reached;
-  if (reached.redirect !== undefined) {
-    laps.relay.depart(bytes, end.closed);
+  const { network } = wish;
+  const source = visitorOf(wish, session.client);
+  let passedOn: Buffer | undefined;
+  // The service's rules are asked for whom it has proved to be; from then on it counts as the tunnel, as in GOST.
+  const end: End = await session.openBy(target, { network }, async (context, decider) => {
+    const id = await tunnelFor(exchange, wish, target, decider);
+    session.identify(id);
+    passedOn = passedOnAs(request, id);
+    delete exchange.refusal;
+    laps.relay.check(passedOn);
+    // Whatever keeps it from being reached, GOST says that.
+    exchange.refusal = relayStatus.serviceUnavailable;
+    const visit = { network, source, target, request: passedOn };
+    exchange.visited = await tunnels.visit(id, visit, context, decider);
+    delete exchange.refusal;
+    return exchange.visited;
+  });
+  if (exchange.visited?.where === 'elsewhere') {
+    laps.relay.depart(passedOn!, end.closed);
     // The other node answers, and what it says is passed on as it is, whatever the network.
     return session.relay(conn, end);
   }
@@ -94,27 +99,22 @@ async function serve(exchange: Exchange, { request, bytes }: Asked): Promise<Pro
   return session.relay(end.kind === 'stream' ? conn : createRelayDatagrams(conn, source), end);
 }
 
-/** Where a visitor gets by {@link ruleOnVisit}; it is told the status that this says. */
-async function tunnelFor(exchange: Exchange, wish: TunnelWish, target: Address): Promise<string> {
+/** Where a visitor gets by {@link ruleOnVisit}. Rejects with ProxyError, and has said what the visitor is told then. */
+async function tunnelFor(
+  exchange: Exchange,
+  { tunnel: id }: TunnelWish,
+  target: Address,
+  decider: Decider,
+): Promise<string> {
   const { session, tunnels, options } = exchange;
-  const { tunnel, network } = wish;
-  const { publicId, direct } = options;
-  const isPublic = tunnel === publicId;
-  const nowhere = isPublic ? relayStatus.networkUnreachable : relayStatus.hostUnreachable;
-  const host = hostOf(target) ?? target.host;
-  const rule = await tunnels.tunnelOf(host, session, options.ingress).catch(async (cause: unknown) => {
-    const error = ProxyError.from(cause);
-    // An ingress that could not be asked leads nowhere.
-    if (error.code === 'couldNotAsk') await tell(exchange, error, nowhere);
-    throw error;
-  });
+  const { publicId, direct, ingress } = options;
+  // An ingress that could not be asked leads nowhere.
+  exchange.refusal = id === publicId ? relayStatus.networkUnreachable : relayStatus.hostUnreachable;
+  const rule = await tunnels.tunnelOf(hostOf(target) ?? target.host, decider, ingress);
   const isStranger = !session.authenticates;
-  const wanted = formatAddress(target);
-  const ruling = ruleOnVisit({ id: tunnel, wanted, rule, publicId, direct, isStranger });
+  const ruling = ruleOnVisit({ id, wanted: formatAddress(target), rule, publicId, direct, isStranger });
   if ('id' in ruling) return ruling.id;
-  // Whoever tries one after the other is held to the service's rate and rules.
-  await session.check(target, { network });
-  await tell(exchange, ruling.error, ruling.status);
+  exchange.refusal = ruling.status;
   throw ruling.error;
 }
 
@@ -131,18 +131,23 @@ async function accept(exchange: Exchange, end: End): Promise<void> {
 }
 
 /** Tells the visitor what went wrong, where it can still be told. */
-async function tell(exchange: Exchange, error: ProxyError, status = statusOf(error)): Promise<void> {
-  if (exchange.status !== undefined || exchange.reached !== undefined || status === undefined) return;
+async function tell(
+  { conn, status, visited, refusal }: Exchange,
+  error: ProxyError,
+): Promise<number | undefined> {
+  const said = statusOf(error);
+  if (status !== undefined || visited?.where === 'elsewhere' || said === undefined) return status;
   try {
-    await exchange.conn.write(formatRelayResponse(status));
-    exchange.status = status;
+    await conn.write(formatRelayResponse(refusal ?? said));
+    return refusal ?? said;
   } catch {
     // The visitor has gone; the error that it was to be told is on its way to the log.
+    return undefined;
   }
 }
 
 function note(exchange: Exchange, error: ProxyError | undefined, ms: number): void {
-  const { session, tunnels, wish, target, status, reached } = exchange;
+  const { session, tunnels, wish, target, status, visited } = exchange;
   // A peer that leaves before it has asked for anything is no fact worth telling.
   if (wish === undefined && error?.code === 'clientClosed') return;
   const udp = wish?.network === 'udp' ? ' udp' : '';
@@ -155,7 +160,7 @@ function note(exchange: Exchange, error: ProxyError | undefined, ms: number): vo
     error,
     details: {
       node: tunnels.node,
-      ...(reached?.redirect !== undefined && { redirect: reached.redirect }),
+      ...(visited?.where === 'elsewhere' && { redirect: nodeOf(visited) }),
     },
   });
 }

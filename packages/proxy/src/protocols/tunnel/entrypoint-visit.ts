@@ -97,6 +97,6 @@ function unasked(error: ProxyError): ProxyError {
 }
 
 /** The other node's UUID, as records have it. */
-function nodeOf({ path }: Visited): string {
+export function nodeOf({ path }: Visited): string {
   return path.at(-1)?.replace(/@.*$/, '') ?? '';
 }
