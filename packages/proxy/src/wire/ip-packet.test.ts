@@ -6,6 +6,7 @@ import {
   formatDestinationKey,
   isIpPacket,
   parseIpPacket,
+  staysOnLink,
 } from './ip-packet.ts';
 import { formatIp } from './ip.ts';
 import { ipPacket } from './packets.fixture.ts';
@@ -89,4 +90,21 @@ test('a conversation is known by its addresses, and by nothing else', () => {
     for (let host = 1; host < 200; host++) counts[of('10.0.0.1', `10.0.1.${String(host)}`) % ways]!++;
     for (const count of counts) expect(count).toBeGreaterThan(199 / ways / 2);
   }
+});
+
+test.each([
+  ['224.0.0.251', true],
+  ['224.0.1.1', false],
+  ['239.1.2.3', false],
+  ['255.255.255.255', true],
+  ['10.0.0.255', false],
+  ['ff02::2', true],
+  ['ff12::fb', true],
+  ['ff01::1', true],
+  ['ff05::2', false],
+  ['fe80::1', false],
+  ['fd00::1', false],
+])('%s stays on its link: %s', (address, expected) => {
+  const from = address.includes(':') ? 'fd00::9' : '10.0.0.9';
+  expect(staysOnLink(destinationKey(ipPacket(from, address), 0))).toBe(expected);
 });

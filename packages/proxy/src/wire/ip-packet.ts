@@ -52,6 +52,17 @@ export function destinationKey(bytes: Buffer, from: number): DestinationKey {
     : bytes.toString('latin1', from + 24, from + ipv6HeadBytes);
 }
 
+/**
+ * Whether packets to this destination are for the sender's own link, and routed by nobody: 224.0.0.0/24 (RFC 5771, section 4),
+ * 255.255.255.255 (RFC 919), ff01::/16 and ff02::/16 whatever their flags (RFC 4291, section 2.7). Systems send them unasked.
+ */
+export function staysOnLink(key: DestinationKey): boolean {
+  if (typeof key === 'number') return key >>> 8 === 0xe0_0000 || key === 0xffff_ffff;
+  if (key.charCodeAt(0) !== 0xff) return false;
+  const scope = key.charCodeAt(1) & 15;
+  return scope === 1 || scope === 2;
+}
+
 /** The address that a key stands for, as text. */
 export function formatDestinationKey(key: DestinationKey): string {
   if (typeof key === 'string') return formatIp(Buffer.from(key, 'latin1'));

@@ -17,7 +17,7 @@ import { defaultKeptMs, defaultReadTimeoutMs, defaultRenewMs, minRenewMs } from 
 import type { HandlerMetadata } from './options.ts';
 import { createRegistrar } from './registrar.ts';
 import type { Registrar } from './registrar.ts';
-import { joiningOf } from './request.ts';
+import { joiningOf, nameOf } from './request.ts';
 import type { Joining } from './request.ts';
 import { serveSite } from './serve-site.ts';
 import { Site } from './site.ts';
@@ -133,7 +133,7 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
   await checkIngress(exchange, joining);
   const { gateway, router: id } = joining;
   // Whatever it carries from now on is the gateway's, as in GOST.
-  session.identify(`${gateway}@${id}`);
+  session.identify(nameOf(gateway, id));
   await session.limit(joining.network);
   const site = new Site({ gateway, owner, session, conn, ...modulesOf(router, id) });
   const network = router.networks.join(id, site);
@@ -207,7 +207,7 @@ function note({ session, joining, status }: Exchange, error: ProxyError | undefi
   // A peer that leaves before it has asked for anything is no fact worth telling.
   if (joining === undefined && error?.code === 'clientClosed') return;
   session.note({
-    what: joining === undefined ? 'router' : `ASSOCIATE ${joining.gateway}@${joining.router}`,
+    what: joining === undefined ? 'router' : `ASSOCIATE ${nameOf(joining.gateway, joining.router)}`,
     target: undefined,
     user: session.user,
     status,

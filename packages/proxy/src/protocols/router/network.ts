@@ -2,12 +2,19 @@ import { canonicalTarget, formatAddress } from '../../core/address.ts';
 import type { Address } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { systemAddress } from '../../core/names.ts';
-import { conversationOf, destinationKey, formatDestinationKey, isIpPacket } from '../../wire/ip-packet.ts';
+import { threadWheel } from '../../core/wheel.ts';
+import {
+  conversationOf,
+  destinationKey,
+  formatDestinationKey,
+  isIpPacket,
+  staysOnLink,
+} from '../../wire/ip-packet.ts';
 import type { DestinationKey } from '../../wire/ip-packet.ts';
 import { formatRelayRequest, relayCommands } from '../../wire/relay.ts';
 import { Answers } from './answers.ts';
-import type { NodeSender } from './node-sender.ts';
-import { canonicalGateway } from './request.ts';
+import type { Node, Nodes } from './nodes.ts';
+import { canonicalGateway, nameOf } from './request.ts';
 import type { Site } from './site.ts';
 
 /** Where a destination is. */
@@ -18,17 +25,19 @@ interface Route {
 
 /** Where a gateway is that has not joined here. */
 interface Elsewhere {
+  /** What it is called. */
+  readonly name: string;
   /** What stands before each packet. */
   readonly head: Buffer;
   /** Empty: it has joined nowhere. */
-  readonly nodes: readonly Address[];
+  readonly nodes: readonly Node[];
 }
 
 /** What all networks of a node share. */
 export interface NetworkWorld {
   /** What this node is called: a UUID. */
   readonly node: string;
-  readonly sender: NodeSender;
+  readonly nodes: Nodes;
 }
 
 const hostAndPort = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
@@ -90,11 +99,12 @@ export class Network {
    * dropped.
    */
   take(bytes: Buffer, start: number, end: number, from: Site): Site | undefined {
-    if (!isIpPacket(bytes, start + 2, end)) {
+    const key = isIpPacket(bytes, start + 2, end) ? destinationKey(bytes, start + 2) : undefined;
+    if (key === undefined || staysOnLink(key)) {
       from.dropped++;
       return undefined;
     }
-    const route = this.#routes.find(destinationKey(bytes, start + 2), bytes, start, end, from);
+    const route = this.#routes.find(key, bytes, start, end, from);
     return route === undefined ? undefined : this.#along(route, bytes, start, end, from);
   }
 
@@ -123,9 +133,17 @@ export class Network {
     return undefined;
   }
 
-  #sendThere({ nodes, head }: Elsewhere, bytes: Buffer, start: number, end: number, from: Site): void {
-    const to = nodes.length < 2 ? nodes[0] : nodes[conversationOf(bytes, start + 2) % nodes.length];
-    if (to === undefined || !this.#world.sender.send(to, head, bytes, start + 2, end)) from.dropped++;
+  /** Of several nodes a conversation goes to one, and only where that is known not to have the gateway to the next. */
+  #sendThere({ name, nodes, head }: Elsewhere, bytes: Buffer, start: number, end: number, from: Site): void {
+    const first = nodes.length < 2 ? 0 : conversationOf(bytes, start + 2);
+    const now = threadWheel.now();
+    for (let tried = 0; tried < nodes.length; tried++) {
+      const node = nodes[(first + tried) % nodes.length]!;
+      if (!node.has(name, now)) continue;
+      if (!node.send(head, bytes, start + 2, end)) from.dropped++;
+      return;
+    }
+    from.dropped++;
   }
 
   /** Of several connections of a gateway a conversation goes through one, so that its packets stay in order. */
@@ -153,7 +171,7 @@ export class Network {
   }
 
   async #askElsewhere(gateway: string, { session, sd }: Site): Promise<Elsewhere> {
-    const name = `${gateway}@${this.id}`;
+    const name = nameOf(gateway, this.id);
     const services = await session.decide({
       module: 'sd',
       about: name,
@@ -166,7 +184,11 @@ export class Network {
     const written = services.flatMap(({ node, network, address }) =>
       node !== this.#world.node && network === 'udp' ? [address] : [],
     );
-    const nodes = await Promise.all([...new Set(written)].map(nodeAddress));
+    const addresses = await Promise.all([...new Set(written)].map(nodeAddress));
+    const found = new Map(addresses.flatMap((one) => (one === undefined ? [] : [[formatAddress(one), one]])));
+    // In one order at every node, whatever the order of the answer: so conversations stay where they are.
+    const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, address]) => address);
+    const nodes = await Promise.all(sorted.map((address) => this.#world.nodes.at(address)));
     const head = formatRelayRequest({
       command: relayCommands.associate,
       flags: 0,
@@ -175,9 +197,7 @@ export class Network {
         { type: 'addr', address: { host: gateway, port: 0 } },
       ],
     });
-    // In one order at every node, whatever the order of the answer: so conversations stay where they are.
-    const found = nodes.filter((node) => node !== undefined);
-    return { head, nodes: found.sort((a, b) => (formatAddress(a) < formatAddress(b) ? -1 : 1)) };
+    return { name, head, nodes: nodes.filter((node) => node !== undefined) };
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ProxyError } from '../../core/errors.ts';
 import { Network } from './network.ts';
-import { createNodeSender } from './node-sender.ts';
+import { Nodes } from './nodes.ts';
 import type { Site } from './site.ts';
 
 /**
@@ -11,7 +11,7 @@ import type { Site } from './site.ts';
 export class Networks {
   /** What this node is called towards service discovery: a UUID. */
   readonly node: string = randomUUID();
-  readonly #sender = createNodeSender();
+  readonly #nodes = new Nodes();
   readonly #networks = new Map<string, Network>();
   #holders = 0;
 
@@ -24,7 +24,7 @@ export class Networks {
     if (--this.#holders > 0) return;
     for (const network of this.#networks.values()) network.close();
     this.#networks.clear();
-    this.#sender.close();
+    this.#nodes.close();
   }
 
   /** A network that sites have joined here. */
@@ -38,7 +38,7 @@ export class Networks {
    */
   join(router: string, site: Site): Network {
     const network =
-      this.#networks.get(router) ?? new Network(router, { node: this.node, sender: this.#sender });
+      this.#networks.get(router) ?? new Network(router, { node: this.node, nodes: this.#nodes });
     const owner = network.ownerOf(site.gateway);
     if (owner !== undefined && owner !== site.owner) {
       const message = `another user has joined ${router} as ${site.gateway}`;

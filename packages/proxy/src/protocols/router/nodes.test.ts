@@ -57,8 +57,15 @@ async function startForeignNode() {
   const socket = dgram.createSocket('udp4');
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
-  cleanup.add(socket, () => socket.close());
+  let isOpen = true;
+  const close = () => {
+    if (!isOpen) return Promise.resolve();
+    isOpen = false;
+    return new Promise<void>((resolve) => socket.close(resolve));
+  };
+  cleanup.add(socket, close);
   return {
+    close,
     address: `127.0.0.1:${String(socket.address().port)}`,
     next: async () => (await once(socket, 'message'))[0] as Buffer,
     send: (data: Buffer, to: string) =>
@@ -243,6 +250,55 @@ describe('a node of another program', () => {
     await node.event('closed', ({ error }) => error?.code === 'forbidden');
     expect(asked).toEqual(['tcp', 'udp']);
     expect(b.waiting).toEqual([]);
+  });
+});
+
+describe('of two nodes that are said to have a gateway', () => {
+  /** A node with site-a, and a real one with site-b beside one that is not what it is said to be. */
+  async function scene(other: string) {
+    const sd = new TestSd();
+    const getRoute = () => ({ network: '10.2.0.0/16', gateway: 'site-b' });
+    const node = await startNode(sd, {
+      modules: { sd: { sd: sd.policy }, router: { routes: { getRoute } } },
+    });
+    const real = await startNode(sd);
+    const a = await joinAs(cleanup, node.port, 'site-a');
+    const b = await joinAs(cleanup, real.port, 'site-b');
+    await sd.until(2);
+    sd.services.push(listed(other));
+    return { a, b };
+  }
+  const listed = (address: string): SdService => ({
+    ...{ id: anotherId(), name: `site-b@${routerId}`, node: anotherId(), network: 'udp', address },
+  });
+  /** Every conversation gets through, though some of its first packets may not. */
+  async function expectAllThrough(a: TestSite, b: TestSite) {
+    const packets = Array.from({ length: 40 }, (_, host) =>
+      ipPacket('10.1.0.2', `10.2.0.${String(host + 1)}`),
+    );
+    const missing = new Set(packets.map((packet) => packet[19]));
+    while (missing.size > 0) {
+      a.send(...packets.filter((packet) => missing.has(packet[19])));
+      missing.delete((await b.next())[19]);
+      for (const packet of b.waiting.splice(0)) missing.delete(packet[19]);
+    }
+  }
+
+  test('one is gone: its conversations go through the other', async () => {
+    const gone = await startForeignNode();
+    const { a, b } = await scene(gone.address);
+    await gone.close();
+    await expectAllThrough(a, b);
+  });
+
+  test('one has been started anew, and the site is not there: it says so', async () => {
+    const sd = new TestSd();
+    const probe = await startNode(sd);
+    await joinAs(cleanup, probe.port, 'site-x');
+    await sd.until(1);
+    // A node of ours without the gateway.
+    const { a, b } = await scene(sd.services[0]!.address);
+    await expectAllThrough(a, b);
   });
 });
 

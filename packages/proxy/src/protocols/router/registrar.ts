@@ -4,6 +4,7 @@ import type { PolicyOf } from '../../core/policies.ts';
 import type { ServiceHost } from '../../core/protocol.ts';
 import { threadWheel } from '../../core/wheel.ts';
 import type { Wheel, WheelTimer } from '../../core/wheel.ts';
+import { nameOf } from './request.ts';
 import type { Site } from './site.ts';
 
 /** Calls that are under way at once, whatever number of sites comes or goes. */
@@ -80,7 +81,7 @@ class SdRegistrar implements Registrar {
   joined(router: string, { id, gateway }: Pick<Site, 'id' | 'gateway'>): void {
     const { node, address } = this.#options;
     const entry: Entry = {
-      service: { id, name: `${gateway}@${router}`, node, network: 'udp', address },
+      service: { id, name: nameOf(gateway, router), node, network: 'udp', address },
       timer: this.#wheel.timer(
         () => {
           this.#isDue(entry);

@@ -22,6 +22,11 @@ export function canonicalGateway(written: string): string {
   return bytes === undefined ? written : formatIp(bytes);
 }
 
+/** What a gateway is called towards service discovery and limiters, as GOST calls it. */
+export function nameOf(gateway: string, router: string): string {
+  return `${gateway}@${router}`;
+}
+
 /**
  * Reads what a site asks for: ASSOCIATE with the router's UUID, where it comes from, and as second address its gateway, whose
  * port says nothing. Throws ProxyError `malformedRequest` where it is incomplete or contradicts itself, `unsupported` where it

@@ -74,7 +74,7 @@ export interface TestSite {
   /** The next packet that nobody has taken yet; rejects when the connection ends first. */
   next(): Promise<Buffer>;
   /** Packets that came and were not taken. */
-  readonly waiting: readonly Buffer[];
+  readonly waiting: Buffer[];
   readonly closed: Promise<unknown>;
 }
 
