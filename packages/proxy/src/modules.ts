@@ -9,6 +9,7 @@ import { sni } from './protocols/sni/index.ts';
 import { socks4 } from './protocols/socks4/index.ts';
 import { socks5 } from './protocols/socks5/index.ts';
 import { tunSite } from './protocols/tun/index.ts';
+import { tunnel } from './protocols/tunnel/index.ts';
 import { createMux } from './transports/mux/index.ts';
 import { rtcp, rudp } from './transports/remote/index.ts';
 import { tcp } from './transports/tcp/index.ts';
@@ -41,7 +42,7 @@ const protocols: readonly Protocol[] = [
   // What `auto` hands a connection over to reads its own keys there.
   { ...auto, handler: withMetadataOf(auto.handler!, [socks4, socks5, http]) },
   ...[http, socks5, socks4, relay, sni, tcpForward, udpForward, rtcpForward, rudpForward, forward],
-  ...[router, tunSite],
+  ...[tunnel, router, tunSite],
 ];
 
 /** THE list of what ships. A module that is not in it does not exist. Built-in policies stand in `config/build/policies`. */

@@ -319,7 +319,7 @@ describe('what is wrong', () => {
     ['htp://:80', '-L:1:1: unknown scheme `htp`; did you mean `http`?'],
     ['http+tcl://:80', '-L:1:6: unknown scheme `tcl`; did you mean `tcp`?'],
     ['http+tls+tcp://:80', '-L:1:10: a scheme is at most a handler and a listener: `http+tls`'],
-    ['tunnel://:80', "-L:1:1: GOST's handler `tunnel` is not served by this version; served: "],
+    ['masque://:80', "-L:1:1: GOST's handler `masque` is not served by this version; served: "],
     ['http+quic://:80', "-L:1:6: GOST's listener `quic` is not served by this version; served: "],
     ['http://:80?bypss=1', '-L:1:12: unknown parameter `bypss`; did you mean `bypass`?'],
     ['http://:80?so_mark=1', "-L:1:12: GOST's parameter `so_mark` is not served by this version"],

@@ -35,7 +35,8 @@ export interface Exchange {
   refusal?: number;
   /** What the client has been told. Another node's visitors are told by that. */
   status?: number;
-  isElsewhere?: boolean;
+  /** Present: the other node that it was passed on to, `<its UUID>@<address>`. */
+  redirect?: string;
   /** It has been told already what became of it. */
   isNoted?: boolean;
 }

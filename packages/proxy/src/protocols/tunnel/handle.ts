@@ -62,7 +62,7 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
 async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
   const said = statusOf(error);
   const status = said === undefined ? undefined : (exchange.refusal ?? said);
-  if (!exchange.begun || exchange.isElsewhere === true || exchange.status !== undefined) return;
+  if (!exchange.begun || exchange.redirect !== undefined || exchange.status !== undefined) return;
   if (status === undefined) return;
   try {
     await exchange.conn.write(formatRelayResponse(status));
@@ -73,7 +73,7 @@ async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
 }
 
 function note(exchange: Exchange, error: ProxyError | undefined): void {
-  const { session, node, wish, target, status, isNoted, isElsewhere } = exchange;
+  const { session, node, wish, target, status, isNoted, redirect } = exchange;
   // A peer that leaves before it has asked for anything is no fact worth telling.
   if (isNoted === true || (wish === undefined && error?.code === 'clientClosed')) return;
   session.note({
@@ -83,7 +83,7 @@ function note(exchange: Exchange, error: ProxyError | undefined): void {
     status,
     ms: performance.now() - exchange.startedMs,
     error,
-    details: { node: node.kept.node, ...(isElsewhere === true && { redirect: true }) },
+    details: { node: node.kept.node, ...(redirect !== undefined && { redirect }) },
   });
 }
 

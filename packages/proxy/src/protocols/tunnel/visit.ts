@@ -43,7 +43,7 @@ export async function serveVisitor(
     return visited;
   });
   if (visited?.where === 'elsewhere') {
-    exchange.isElsewhere = true;
+    exchange.redirect = visited.path.at(-1)!;
     // The other node answers, and what it says is passed on as it is, whatever the network.
     return session.relay(conn, end);
   }
