@@ -95,7 +95,8 @@ function expectedOf(one: Served): string[] {
     (other) =>
       other.type === undefined &&
       other.path.startsWith(`${one.path}.`) &&
-      !other.path.slice(one.path.length + 1).includes('.') &&
+      // Of metadata each type has its own.
+      one.keys.includes(other.path.slice(one.path.length + 1)) &&
       headingsOf(other) === undefined,
   );
   return [

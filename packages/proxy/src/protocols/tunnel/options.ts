@@ -62,10 +62,7 @@ export const handlerFields = {
     ),
   ),
   /** Relay visitors that say this UUID come from outside: they go where the ingress says, and reach no private tunnel. */
-  entrypointId: { ...optional(uuid(), 'entrypoint.id'), aliases: ['entrypointID'] } satisfies Field<
-    string,
-    false
-  >,
+  entrypointId: optional(uuid(), 'entrypoint.id'),
   /** True: a connection with a tunnel serves several requests of its visitor. Default false, as in GOST. */
   entrypointKeepalive: optional(flag(), 'entrypoint.keepalive'),
   /** Answers pass in the coding that they come in; only `false` is served. */
