@@ -229,7 +229,7 @@ describe.each(muxKinds)('%s', (_, settings) => {
 });
 
 describe.each([1, 2] as const)('smux %s with a peer that is not ours', (version) => {
-  test('our end waits for its own, as FIN would make it stop', async () => {
+  test('in a stream that we opened our end waits for its own, as FIN would make it stop', async () => {
     const { session, raw } = rawPeer({ version }, 'client');
     const frames = smuxFrames(raw, version);
     const stream = session.open();
@@ -249,6 +249,26 @@ describe.each([1, 2] as const)('smux %s with a peer that is not ours', (version)
       frame = await frames();
     }
     expect(frame).toMatchObject({ command: 'fin', stream: 3 });
+    session.reset();
+  });
+
+  test('in a stream that it opened our end is told at once, as many wait for it', async () => {
+    const { session, raw, next } = rawPeer({ version });
+    const frames = smuxFrames(raw, version);
+    await raw.write(smuxFrame(version, 'syn', 3));
+    const stream = await next();
+    await stream.write(Buffer.from('answer'));
+    await stream.end();
+    expect(await frames()).toMatchObject({ command: 'psh', data: Buffer.from('answer') });
+    expect(await frames()).toMatchObject({ command: 'fin', stream: 3 });
+    // What was under way is read.
+    await raw.write(smuxFrame(version, 'psh', 3, Buffer.from('late')));
+    expect(String(await stream.read())).toBe('late');
+    expect(session.streams).toBe(1);
+    await raw.write(smuxFrame(version, 'fin', 3));
+    expect(await stream.read()).toBeNull();
+    await stream.closed;
+    expect(session.streams).toBe(0);
     session.reset();
   });
 

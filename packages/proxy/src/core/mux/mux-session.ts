@@ -268,7 +268,7 @@ class Session implements StreamHost, MuxEvents {
 
   #add(id: number): MuxStream {
     clearTimeout(this.#idle);
-    const stream = new MuxStream(id, this);
+    const stream = new MuxStream(id, this, this.#isOfPeer(id));
     this.streams.set(id, stream);
     return stream;
   }

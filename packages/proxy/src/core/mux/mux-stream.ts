@@ -29,8 +29,10 @@ interface Waiter {
 
 /**
  * A stream of a session, as a {@link Conn} whose `under` is the connection of all of them. Where the protocol and the peer can
- * half-close, `end` does; where FIN would make the peer stop sending (smux, and not a Sallyport), it is held back until the
- * peer has ended, as GOST does, and a peer's FIN then means that it reads no more either.
+ * half-close, `end` does. Where FIN would make the peer stop sending (smux, and not a Sallyport) it depends on who asked: in a
+ * stream that we opened it is held back until the peer has ended, because an answer is still to come; in one that the peer opened
+ * the answer has been given, and FIN goes at once, as GOST has it, since many wait for the end. A peer's FIN then means that it
+ * reads no more either.
  */
 export class MuxStream implements Conn, Sender {
   readonly kind = 'stream';
@@ -44,6 +46,7 @@ export class MuxStream implements Conn, Sender {
   /** True once it has sent data, or was reset here: whoever opened it has got something out of it. */
   hasAnswered = false;
   readonly #host: StreamHost;
+  readonly #isOfPeer: boolean;
   readonly #flow: Flow;
   readonly #received = new Received();
   /** What was put back; it has been counted as read. */
@@ -62,10 +65,12 @@ export class MuxStream implements Conn, Sender {
   #close!: () => void;
   #stream: Duplex | undefined;
 
-  constructor(id: number, host: StreamHost) {
+  /** `isOfPeer`: the peer opened it. */
+  constructor(id: number, host: StreamHost, isOfPeer: boolean) {
     const { conn, dialect } = host;
     this.id = id;
     this.#host = host;
+    this.#isOfPeer = isOfPeer;
     this.#flow = dialect.createFlow(id);
     this.local = conn.local;
     this.remote = conn.remote;
@@ -235,7 +240,7 @@ export class MuxStream implements Conn, Sender {
   }
 
   get #mayEnd(): boolean {
-    return this.#canHalfClose || this.#gotEnd;
+    return this.#canHalfClose || this.#gotEnd || this.#isOfPeer;
   }
 
   #consumed(bytes: number): void {
