@@ -11,8 +11,3 @@ export function bindAddress({ host, port }: Address): Address {
   // Any port will do there, and none here.
   return { host: canonicalTarget({ host, port: 1 }).host, port };
 }
-
-/** An IPv4 address that is written as IPv6 (`::ffff:192.0.2.1`) as what it is. */
-export function plainHost(host: string): string {
-  return host.startsWith('::ffff:') ? host.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/, '') : host;
-}

@@ -3,14 +3,13 @@ import { formatAddress } from '../address.ts';
 import type { Accept, Address, Conn, RemoteListening } from '../conn.ts';
 import { byAddress, createDatagramPeers } from '../datagram-peers.ts';
 import { ProxyError } from '../errors.ts';
+import { plainHost } from '../socket-conn.ts';
 import { createUdpTunnel } from '../udp-tunnel.ts';
-import { plainHost } from './bind-address.ts';
 
 /** How peers come from a node. */
 export interface BoundDatagramsOptions {
-  readonly node: Address;
-  /** Where the node listens. */
-  readonly bound: Address;
+  /** Where the node listens: what peers have as their local address. */
+  readonly address: Address;
   readonly accept: Accept;
   /** As in {@link BindRequest}. */
   readonly peerTtlMs?: number | undefined;
@@ -21,14 +20,14 @@ export interface BoundDatagramsOptions {
  * it is from: each peer is one end, for as long as it is not silent. They all end with the listener, also when it is closed,
  * because the node has no way to know that nobody new is wanted.
  */
-export function acceptBoundDatagrams(conn: Conn, options: BoundDatagramsOptions): RemoteListening {
-  const { node, bound, accept, peerTtlMs } = options;
+export function acceptBoundDatagrams(node: Conn, options: BoundDatagramsOptions): RemoteListening {
+  const { address, accept, peerTtlMs } = options;
   let isClosed = false;
   let broken: ProxyError | undefined;
-  const tunnel = createUdpTunnel(conn, 'upstream', (error) => (broken = error));
+  const tunnel = createUdpTunnel(node, 'upstream', (error) => (broken = error));
   const peers = createDatagramPeers({
     ...byAddress,
-    local: bound,
+    local: address,
     send: (data, to: Address) => tunnel.send(data, to),
     accept,
     // As on any network.
@@ -43,12 +42,14 @@ export function acceptBoundDatagrams(conn: Conn, options: BoundDatagramsOptions)
     void tunnel.closed.then(() => {
       peers.close();
       if (isClosed) return;
-      const message = `the node ${formatAddress(node)} ended the listener at UDP ${formatAddress(bound)}`;
-      resolve(broken ?? new ProxyError('upstreamClosed', 'upstream', message));
+      const message = `the node ${formatAddress(node.remote)} does not listen for us any more`;
+      const { code, at } = broken ?? { code: 'upstreamClosed', at: 'upstream' };
+      const why = broken === undefined ? 'it ended the connection' : broken.message;
+      resolve(new ProxyError(code, at, `${message}: ${why}`, { cause: broken, retryable: true }));
     });
   });
   return {
-    address: bound,
+    address,
     lost,
     close() {
       isClosed = true;

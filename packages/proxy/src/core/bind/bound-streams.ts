@@ -1,88 +1,119 @@
 import { formatAddress } from '../address.ts';
-import type { Accept, Address, Conn, RemoteListening } from '../conn.ts';
+import type { Accept, Address, Conn, End, Ends, RemoteListening } from '../conn.ts';
 import { describedConn } from '../described-conn.ts';
 import { ProxyError } from '../errors.ts';
 import { Handshake } from '../handshake.ts';
 import { createMuxSession } from '../mux/mux-session.ts';
 import type { MuxSettings } from '../mux/settings.ts';
+import { plainHost } from '../socket-conn.ts';
 import { malformed } from '../../wire/fault.ts';
+import { parseIp } from '../../wire/ip.ts';
 import type { Parse } from '../../wire/wire-reader.ts';
 
-/** How long a node may take to say whose a stream is. */
-const headMs = 10_000;
+/** How long a node may take to say who a visitor is. It does so with the stream's first bytes. */
+const defaultHeadMs = 10_000;
 
-/** Two addresses with the longest names, and as much again of what is not known yet. Streams that say nothing are many. */
-const maxHeadBytes = 1024;
+/** A head says two addresses, and perhaps what is not known yet. As many as there may be streams can wait for the rest of it. */
+export const maxHeadBytes = 4096;
 
-/** Whose a stream is, as the node says at its beginning. */
+/** Who visits, as the node says at the beginning of a stream. */
 export interface VisitorHead {
-  readonly visitor: Address;
-  /** Where the visitor wants to go, where the node knows. */
-  readonly wanted?: Address;
+  readonly source: Address | undefined;
+  /** Where it wants to go, where the node says so. */
+  readonly wanted?: Address | undefined;
 }
 
-/** How visitors come from a node. */
+/** How a node's visitors are received. */
 export interface BoundStreamsOptions {
-  readonly node: Address;
-  /** Where the node listens. */
-  readonly bound: Address;
-  readonly mux: MuxSettings;
+  /** Where the node listens: what visitors have as their local address. */
+  readonly address: Address;
+  /** As {@link RemoteListening.name}. */
+  readonly name?: string;
+  readonly settings: MuxSettings;
   /** Reads what a stream begins with. */
   readonly parse: Parse<VisitorHead>;
+  /** What is made of a stream. Default: a connection. */
+  readonly endOf?: (stream: Conn, ends: Ends) => End;
   readonly accept: Accept;
+  /** Told of each visitor that could not be taken. Returns at once. Default: nobody is. */
+  readonly problem?: ((error: ProxyError) => void) | undefined;
+  /** From the beginning of a stream to the whole of its head, in milliseconds. Default 10,000. */
+  readonly headMs?: number;
+  /**
+   * True: the next listener can have its place only when this one has given it up. A node that cannot be told to let nobody in any
+   * more is then left at once, and visitors end with it. Default false.
+   */
+  readonly holdsPort?: boolean;
 }
 
 /**
- * A listener at a node that brings each visitor in a stream of a mux within our connection with it, in which we are the server, as
- * in GOST. Of a stream that does not begin as it should within 10 s and 1,024 bytes nobody is told; it is reset, and the others go on.
- * After `close` a Sallyport listens no more, and who is there may finish; any other node is left, because it would listen on for
- * nobody for as long as one visitor stays.
+ * Receives the visitors of a listener that a node holds for us, when the node has said yes: from now on it opens a stream for
+ * each in a mux session over the connection, which belongs to it. A stream that does not begin as it should is reset, and only that
+ * one. `close` leaves visitors that are here alone, except where {@link BoundStreamsOptions.holdsPort} says so, and takes those
+ * that the node brings until it has learned of it.
  */
-export function acceptBoundStreams(conn: Conn, options: BoundStreamsOptions): RemoteListening {
-  const { node, bound, accept } = options;
+export function acceptBoundStreams(node: Conn, options: BoundStreamsOptions): RemoteListening {
+  const { address, name, settings, endOf = describedConn, accept, problem } = options;
+  const { headMs = defaultHeadMs, holdsPort = false } = options;
   const parse = within(maxHeadBytes, options.parse);
   let isClosed = false;
-  const begin = async (stream: Conn) => {
+
+  const told = (cause: unknown) => {
+    const { code, at, message } = ProxyError.from(cause);
+    // A visitor that changed its mind, or the end of them all.
+    if (code === 'upstreamClosed') return;
+    const what =
+      code === 'upstreamTimeout'
+        ? `the node did not say who it is within ${String(headMs / 1000)} s`
+        : message;
+    const why = `a visitor at ${formatAddress(node.remote)} was not taken: ${what}`;
+    problem?.(new ProxyError(code, at, why, { cause }));
+  };
+  const receive = async (stream: Conn) => {
     const handshake = new Handshake(stream, { side: 'upstream', timeoutMs: headMs });
     try {
-      const { visitor, wanted } = await handshake.read(parse);
-      // What the node proved of itself is not proved of its visitors.
-      accept(
-        describedConn(stream, { local: bound, remote: visitor, wanted, tls: undefined, via: undefined }),
-      );
-    } catch {
-      // Nobody has heard of it yet, and the next may be well.
+      const { source, wanted } = await handshake.read(parse);
+      // Rules speak of addresses, and a name is whatever its owner makes of it.
+      if (source === undefined || parseIp(source.host) === undefined)
+        throw malformed('upstream', 'its head does not say from which IP address');
+      const remote = { host: plainHost(source.host), port: source.port };
+      // What the node has proved of itself is not proved of whom it brings.
+      accept(endOf(stream, { local: address, remote, tls: undefined, via: undefined, wanted }));
+    } catch (cause) {
       stream.reset();
+      told(cause);
     } finally {
       handshake.done();
     }
   };
-  const mux = createMuxSession(conn, {
+
+  let isHeard = false;
+  const session = createMuxSession(node, {
     role: 'server',
     side: 'upstream',
-    settings: options.mux,
-    accept: (stream) => {
-      if (isClosed) stream.reset();
-      else void begin(stream);
-    },
+    settings,
+    accept: (stream) => void receive(stream),
   });
+  void session.heard.then(() => (isHeard = true));
   const lost = new Promise<ProxyError>((resolve) => {
-    void mux.closed.then((error) => {
-      if (isClosed) return;
-      const where = `the listener at ${formatAddress(bound)}`;
-      resolve(
-        error ??
-          new ProxyError('upstreamClosed', 'upstream', `the node ${formatAddress(node)} ended ${where}`),
-      );
+    void session.closed.then((error) => {
+      const message = `the node ${formatAddress(node.remote)} does not listen for us any more`;
+      const { code, at } = error ?? { code: 'upstreamClosed', at: 'upstream' };
+      const why = error === undefined ? 'it ended the connection' : error.message;
+      if (!isClosed)
+        resolve(new ProxyError(code, at, `${message}: ${why}`, { cause: error, retryable: true }));
     });
   });
   return {
-    address: bound,
+    address,
+    ...(name !== undefined && { name }),
     lost,
     close() {
       isClosed = true;
-      if (mux.isPeerOurs) mux.drain();
-      else mux.reset();
+      const learnsOfIt = session.isPeerOurs || !holdsPort;
+      // One that was never used would be waited for, as it could be about to begin.
+      if (learnsOfIt && (isHeard || session.streams > 0)) session.drain();
+      else session.reset();
       return Promise.resolve();
     },
   };
@@ -93,7 +124,7 @@ function within<Message>(maxBytes: number, parse: Parse<Message>): Parse<Message
   return (bytes) => {
     const parsed = parse(bytes);
     if ((parsed?.length ?? bytes.length) > maxBytes)
-      throw malformed('upstream', `the stream begins with more than ${String(maxBytes)} bytes`);
+      throw malformed('upstream', `its head has more than ${String(maxBytes)} bytes`);
     return parsed;
   };
 }

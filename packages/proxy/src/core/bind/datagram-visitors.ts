@@ -3,8 +3,8 @@ import { byAddress, createDatagramPeers } from '../datagram-peers.ts';
 import type { DatagramPeers } from '../datagram-peers.ts';
 import type { ProxyError } from '../errors.ts';
 import type { Session } from '../session.ts';
+import { plainHost } from '../socket-conn.ts';
 import { createUdpTunnel } from '../udp-tunnel.ts';
-import { plainHost } from './bind-address.ts';
 import { serveVisitor } from './serve-visitor.ts';
 
 /** What the protocol says of a client that is listened for. */

@@ -150,7 +150,7 @@ describe('BIND at a node', () => {
     const arrivals = new Arrivals();
     const parse = () => undefined;
     const mux = { keepAliveMs: 0 };
-    acceptBoundStreams(conn, { node, bound: node, mux, parse, accept: arrivals.accept });
+    acceptBoundStreams(conn, { address: node, settings: mux, parse, accept: arrivals.accept });
     const session = createMuxSession(far, { role: 'client', side: 'client', settings: mux });
     const stream = session.open();
     await stream.write(Buffer.from('x'));
@@ -199,7 +199,7 @@ describe('BIND at a node', () => {
     peer.socket.end();
     const lost = await listening.lost;
     expect(lost).toMatchObject({ code: 'upstreamClosed', at: 'upstream' });
-    expect(lost.message).toContain('node.example:8421');
+    expect(lost.message).toContain('does not listen for us any more');
     await expect(visitor.read()).rejects.toMatchObject({ code: 'upstreamClosed' });
     const other = await granted(tcp('', 2222));
     other.peer.say('no frame of any mux');

@@ -1,21 +1,15 @@
-import { isIP } from 'node:net';
 import { formatAddress } from '../../core/address.ts';
-import { plainHost } from '../../core/bind/bind-address.ts';
 import { acceptBoundDatagrams } from '../../core/bind/bound-datagrams.ts';
-import { acceptBoundStreams } from '../../core/bind/bound-streams.ts';
-import type { VisitorHead } from '../../core/bind/bound-streams.ts';
-import type { Accept, Address, Conn, RemoteListening } from '../../core/conn.ts';
+import type { Accept, Conn, RemoteListening } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { muxSettings } from '../../core/mux/options.ts';
 import type { ConnectorOptions } from '../../core/protocol.ts';
 import { askRelay } from '../../core/relay-messages/ask.ts';
+import { receiveVisitors } from '../../core/relay-messages/visitors.ts';
 import type { BindRequest, Context } from '../../core/way.ts';
-import { malformed } from '../../wire/fault.ts';
-import { parseRelayResponse, relayCommands, relayStatus, relayUdpFlag } from '../../wire/relay.ts';
-import type { RelayResponse } from '../../wire/relay.ts';
+import { relayCommands, relayUdpFlag } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
-import type { Parsed } from '../../wire/wire-reader.ts';
 import type { ConnectorMetadata } from './options.ts';
 
 /**
@@ -30,7 +24,7 @@ export async function bindRelay(
   options: ConnectorOptions,
   { signal }: Context,
 ): Promise<RemoteListening> {
-  const { network, address, peerTtlMs } = request;
+  const { network, address, peerTtlMs, problem } = request;
   const { connectTimeoutMs: timeoutMs, ...metadata } = options.metadata as ConnectorMetadata;
   const udp = network === 'udp';
   if (udp && address.port === 0) {
@@ -52,33 +46,8 @@ export async function bindRelay(
     options,
     { signal, timeoutMs },
   );
-  const bound = addressesOf(answer)[0] ?? address;
-  const where = { node: options.node, bound, accept };
-  return udp
-    ? acceptBoundDatagrams(node, { ...where, peerTtlMs })
-    : acceptBoundStreams(node, { ...where, mux: muxSettings(metadata, 1), parse: parseHead });
-}
-
-function parseHead(bytes: Buffer): Parsed<VisitorHead> | undefined {
-  const parsed = parseRelayResponse(bytes);
-  if (parsed === undefined) return undefined;
-  const { message, length } = parsed;
-  if (message.status !== relayStatus.ok)
-    throw malformed('upstream', `a stream begins with the status ${String(message.status)}`);
-  const [visitor, wanted] = addressesOf(message);
-  // Of somebody with another name than an address nobody could say who it is.
-  if (visitor === undefined || isIP(visitor.host) === 0)
-    throw malformed('upstream', 'a stream does not say whose it is');
-  return {
-    message: {
-      visitor: { ...visitor, host: plainHost(visitor.host) },
-      ...(wanted !== undefined && { wanted }),
-    },
-    length,
-  };
-}
-
-/** GOST's order: who comes, and where it wants to go. */
-function addressesOf({ features }: RelayResponse): Address[] {
-  return features.flatMap((feature) => (feature.type === 'addr' ? [feature.address] : []));
+  const bound = answer.features.find((feature) => feature.type === 'addr')?.address ?? address;
+  if (udp) return acceptBoundDatagrams(node, { address: bound, accept, peerTtlMs });
+  const settings = muxSettings(metadata, 1);
+  return receiveVisitors(node, { network, address: bound, settings, accept, problem, holdsPort: true });
 }

@@ -1,12 +1,13 @@
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { bindAddress, plainHost } from '../../core/bind/bind-address.ts';
+import { bindAddress } from '../../core/bind/bind-address.ts';
 import { serveDatagramVisitors } from '../../core/bind/datagram-visitors.ts';
 import { serveStreamVisitors } from '../../core/bind/stream-visitors.ts';
 import type { Address, Conn } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { muxSettings } from '../../core/mux/options.ts';
 import type { Session } from '../../core/session.ts';
+import { plainHost } from '../../core/socket-conn.ts';
 import { formatSocks5Reply, socks5Codes, socks5Commands } from '../../wire/socks5.ts';
 import type { Socks5Request } from '../../wire/socks5.ts';
 import { serveOneVisitor } from './one-visitor.ts';

@@ -1,5 +1,3 @@
-import { isIP } from 'node:net';
-import { plainHost } from '../../core/bind/bind-address.ts';
 import { acceptBoundDatagrams } from '../../core/bind/bound-datagrams.ts';
 import { acceptBoundStreams } from '../../core/bind/bound-streams.ts';
 import type { VisitorHead } from '../../core/bind/bound-streams.ts';
@@ -26,7 +24,7 @@ export function bindSocks5(
   options: ConnectorOptions,
   context: Context,
 ): Promise<RemoteListening> {
-  const { network, peerTtlMs } = request;
+  const { network, peerTtlMs, problem } = request;
   const { host, port } = request.address;
   if (network === 'udp' && port === 0) {
     node.reset();
@@ -38,12 +36,14 @@ export function bindSocks5(
   const address = { host: host === '' ? '0.0.0.0' : host, port };
   const command = network === 'udp' ? socks5Commands.udpTunnel : socks5Commands.muxBind;
   return askSocks5(node, { command, address }, options, context, ({ conn, bound }) => {
-    const where = { node: options.node, bound, accept };
-    const mux = muxSettings(options.metadata as ConnectorMetadata, 1);
+    const settings = muxSettings(options.metadata as ConnectorMetadata, 1);
     return Promise.resolve(
       network === 'udp'
-        ? acceptBoundDatagrams(conn, { ...where, peerTtlMs })
-        : acceptBoundStreams(conn, { ...where, mux, parse: parseHead }),
+        ? acceptBoundDatagrams(conn, { address: bound, accept, peerTtlMs })
+        : acceptBoundStreams(conn, {
+            ...{ address: bound, settings, parse: parseHead, accept, problem },
+            holdsPort: true,
+          }),
     );
   });
 }
@@ -51,13 +51,8 @@ export function bindSocks5(
 function parseHead(bytes: Buffer): Parsed<VisitorHead> | undefined {
   const parsed = parseSocks5Reply(bytes);
   if (parsed === undefined) return undefined;
-  const { code, bound: visitor } = parsed.message;
+  const { code, bound: source } = parsed.message;
   if (code !== socks5Codes.succeeded)
-    throw malformed('upstream', `a stream begins with the code ${String(code)}`);
-  // Of somebody with another name than an address nobody could say who it is.
-  if (isIP(visitor.host) === 0) throw malformed('upstream', 'a stream does not say whose it is');
-  return {
-    message: { visitor: { host: plainHost(visitor.host), port: visitor.port } },
-    length: parsed.length,
-  };
+    throw malformed('upstream', `its head says ${String(code)} instead of 0`);
+  return { message: { source }, length: parsed.length };
 }
