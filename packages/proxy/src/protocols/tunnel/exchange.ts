@@ -35,7 +35,7 @@ export interface Exchange {
   refusal?: number;
   /** What the client has been told. Another node's visitors are told by that. */
   status?: number;
-  /** Present: the other node that it was passed on to, `<its UUID>@<address>`. */
+  /** Present: the UUID of the other node that it was passed on to. */
   redirect?: string;
   /** It has been told already what became of it. */
   isNoted?: boolean;

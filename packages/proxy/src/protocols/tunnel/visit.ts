@@ -3,10 +3,12 @@ import type { Address, End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import type { Decider } from '../../core/route.ts';
-import { formatRelayRequest, formatRelayResponse, relayStatus } from '../../wire/relay.ts';
+import { formatRelayResponse, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
+import { nodeOf } from './entrypoint-visit.ts';
 import type { Exchange } from './exchange.ts';
 import type { Visited } from './tunnels.ts';
+import { passedOnAs, visitorOf } from './visit-request.ts';
 import { ruleOnVisit } from './visit-rules.ts';
 import { hostOf } from './wish.ts';
 import type { TunnelWish } from './wish.ts';
@@ -25,7 +27,7 @@ export async function serveVisitor(
     throw new ProxyError('malformedRequest', 'client', 'the request names no target');
   const target = (exchange.target = canonicalTarget(wish.target));
   const { network } = wish;
-  const source = isAnywhere(wish.source) ? session.client : wish.source;
+  const source = visitorOf(wish, session.client);
   let visited: Visited | undefined;
   const end: End = await session.openBy(target, { network }, async (context, decider) => {
     const tunnel = await tunnelFor(exchange, wish, target, decider);
@@ -43,7 +45,7 @@ export async function serveVisitor(
     return visited;
   });
   if (visited?.where === 'elsewhere') {
-    exchange.redirect = visited.path.at(-1)!;
+    exchange.redirect = nodeOf(visited);
     // The other node answers, and what it says is passed on as it is, whatever the network.
     return session.relay(conn, end);
   }
@@ -74,14 +76,4 @@ async function tunnelFor(
   if ('id' in ruling) return ruling.id;
   exchange.refusal = ruling.status;
   throw ruling.error;
-}
-
-/** The request as another node is sent it: that one need not know who is public here. */
-function passedOnAs(request: RelayRequest, tunnel: string): Buffer {
-  const features = request.features.map((one) => (one.type === 'tunnel' ? { ...one, id: tunnel } : one));
-  return formatRelayRequest({ ...request, features });
-}
-
-function isAnywhere(source: Address | undefined): source is undefined {
-  return source === undefined || ['', '0.0.0.0', '::'].includes(source.host);
 }
