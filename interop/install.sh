@@ -42,6 +42,9 @@ package python3-venv python3 -c 'import venv, ensurepip'
 package python3-pip python3 -m pip --version
 package golang-go go version
 package redis-server redis-server --version
+package iproute2 ip -V
+package iputils-ping ping -V
+package socat socat -V
 [ ${#wanted[@]} -eq 0 ] || step "Debian's ${wanted[*]}" debian "${wanted[@]}"
 
 go_programs() {

@@ -1,0 +1,77 @@
+// Configurations of the two ends of tunnels, as docs/tunnels.md has them.
+import { tunnels } from './scene.ts';
+import type { TunnelName } from './scene.ts';
+
+/** A client's way to its node. */
+export interface ClientOptions {
+  /** Where a node is; of several the first that can be reached. */
+  readonly nodes: readonly string[];
+  /** What it publishes: a service each, of the same name. */
+  readonly names: readonly TunnelName[];
+  /** What the connector is told beside the tunnel. */
+  readonly metadata?: object;
+  readonly auth?: object;
+  /** It asks for the names of the tunnels, so that no rule has to be written. Default false. */
+  readonly asks?: boolean;
+}
+
+/** Signs of life every second: whoever is not heard of for three is gone. Both ends need it: nobody answers signs of life. */
+export const lively = { 'mux.keepaliveInterval': '1s', 'mux.keepaliveTimeout': '3s' };
+
+/** A client that keeps tunnels to services of its machine. */
+export function clientConfig({ nodes, names, metadata = {}, auth, asks = false }: ClientOptions): object {
+  return {
+    services: names.map((name) => {
+      const type = name === 'dns' ? 'rudp' : 'rtcp';
+      return {
+        ...{ name, addr: asks ? `${tunnels[name].host}:0` : ':0' },
+        handler: { type },
+        listener: { type, chain: name },
+        forwarder: { nodes: [{ name: 'here', addr: tunnels[name].target }] },
+      };
+    }),
+    chains: names.map((name) => ({ name, hops: [hop(nodes, name, { ...lively, ...metadata }, auth)] })),
+  };
+}
+
+/** A client that visits tunnels, and lets others of its network do so: at these ports, for those tunnels. */
+export function visitorConfig(
+  nodes: readonly string[],
+  ports: Partial<Record<TunnelName, number>>,
+  auth?: object,
+): object {
+  const names = Object.keys(ports) as TunnelName[];
+  return {
+    services: names.map((name) => {
+      const type = name === 'dns' ? 'udp' : 'tcp';
+      return {
+        ...{ name, addr: `:${String(ports[name]!)}`, handler: { type, chain: name } },
+        listener: { type, ...(type === 'udp' && { metadata: { keepalive: true } }) },
+        forwarder: { nodes: [{ name: 'there', addr: `${tunnels[name].host}:1` }] },
+      };
+    }),
+    chains: names.map((name) => ({ name, hops: [hop(nodes, name, {}, auth)] })),
+  };
+}
+
+function hop(nodes: readonly string[], name: TunnelName, metadata: object, auth?: object): object {
+  return {
+    selector: { strategy: 'fifo', maxFails: 1, failTimeout: '1s' },
+    nodes: nodes.map((addr, index) => ({
+      ...{ name: `node${String(index)}`, addr, dialer: { type: 'tcp' } },
+      connector: {
+        type: 'tunnel',
+        ...(auth !== undefined && { auth }),
+        metadata: { 'tunnel.id': tunnels[name].id, ...metadata },
+      },
+    })),
+  };
+}
+
+/** Rules for these tunnels; those of the second list are private. */
+export function rules(open: readonly TunnelName[], hidden: readonly TunnelName[] = []): object[] {
+  return [
+    ...open.map((name) => ({ hostname: tunnels[name].host, endpoint: tunnels[name].id })),
+    ...hidden.map((name) => ({ hostname: tunnels[name].host, endpoint: `$${tunnels[name].id}` })),
+  ];
+}
