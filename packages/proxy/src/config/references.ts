@@ -72,6 +72,8 @@ export function resolveConfig(files: readonly FileConfig[], report: Report): Con
         at('ingresses', 'ingress');
         at('sds', 'sd');
         at('routers', 'router');
+        for (const entrypoint of (metadata['entrypoints'] as readonly Located[] | undefined) ?? [])
+          lookUp.from(entrypoint, service.name)('ingresses', 'ingress');
       }
     }
     if (service.forwarder !== undefined) {
