@@ -67,6 +67,7 @@ const suites = {
   gost: () => tests('gost/sdk.test.ts', 'gost/tunnel.test.ts', 'gost/chain.test.ts'),
   redis: () => tests('redis/redis.test.ts', 'redis/sd.test.ts', 'redis/tunnels-plugin.test.ts'),
   netns: () => tests('netns/tunnels.test.ts'),
+  tun: () => tests('netns/tun.test.ts'),
   'conformance-client': () => conformance('client', 252),
   'conformance-server': () => conformance('server', 179),
   'seed-page': () => tests('seed-page/seed-page.test.ts'),

@@ -119,8 +119,9 @@ export class Nodes {
     const isSix = isIPv6(host);
     const socket = createSocket({
       type: isSix ? 'udp6' : 'udp4',
-      lookup: (_host, _options, done) => {
-        done(null, host, isSix ? 6 : 4);
+      // Asked about the address that it is bound to as well; only ever given addresses.
+      lookup: (address, _options, done) => {
+        done(null, address, isSix ? 6 : 4);
       },
     });
     // What may be sent does not keep the program.

@@ -1,0 +1,282 @@
+// A virtual network of three hosts: a router on a fourth, which asks a plugin for routes, and a network device on each of the three.
+// Packets of the system itself go through it: ping, and TCP. Then things break.
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { Program } from '../../packages/proxy/test/program.ts';
+import { createNetwork, missingNamespaces } from './netns.ts';
+import type { Host, Network } from './netns.ts';
+
+const launcher = fileURLToPath(new URL('../../packages/proxy/bin/sallyport.js', import.meta.url));
+const pluginServer = fileURLToPath(new URL('../../examples/plugins/javascript/tunnels.mjs', import.meta.url));
+const router = randomUUID();
+
+/** The sites, by the name of their gateway and host. `own` is in the device's network, `behind` is a network of the site. */
+const sites = {
+  ada: { own: '10.10.0.1', six: 'fd10::1', behind: '10.21.0.1' },
+  bob: { own: '10.10.0.2', six: 'fd10::2', behind: '10.22.0.1' },
+  eve: { own: '10.10.0.3', six: 'fd10::3', behind: '10.23.0.1' },
+} as const;
+type SiteName = keyof typeof sites;
+const names = Object.keys(sites) as SiteName[];
+
+const routes = names.flatMap((name) => {
+  const { own, six, behind } = sites[name];
+  return [`${own}/32`, `${six}/128`, `${behind}/24`].map((to) => `${router} ${to} ${name}`);
+});
+
+const skip = (await missingNamespaces()) ?? false;
+
+describe('a virtual network', { skip }, () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'interop-tun-'));
+  let network: Network;
+  let plugin: Program;
+  const nodes = new Map<string, Program>();
+  const programs = new Map<SiteName, Program>();
+
+  const start = (host: Host, config: object) =>
+    host.start(process.execPath, [launcher, '-C', '-'], { input: JSON.stringify(config) });
+
+  const startPlugin = async () => {
+    const args = [pluginServer, '--grpc', `${network.host('plugin').address}:8000`];
+    plugin = network
+      .host('plugin')
+      .start(process.execPath, [...args, ...routes.flatMap((route) => ['--route', route])]);
+    await plugin.line(/listen/i);
+  };
+
+  /** A node of the network: sites join it by TCP, other nodes hand it packets by UDP. */
+  const startNode = async (name: string) => {
+    const host = network.host(name);
+    const ask = { plugin: { type: 'grpc', addr: `${network.host('plugin').address}:8000` } };
+    const metadata = {
+      ...{ router: 'routes', sd: 'sd', 'sd.renewInterval': '1s' },
+      entrypoint: `${host.address}:8425`,
+    };
+    const program = start(host, {
+      services: [{ name: 'router', addr: ':8424', handler: { type: 'router', metadata } }],
+      routers: [{ name: 'routes', ...ask }],
+      sds: [{ name: 'sd', ...ask }],
+    });
+    nodes.set(name, program);
+    await program.line(/router listening on/);
+  };
+
+  /** What a site is told. */
+  const siteOf = (name: string, node: string, net: string) => ({
+    services: [
+      {
+        ...{ name: 'site', addr: ':0', handler: { type: 'tun', chain: 'network' } },
+        listener: { type: 'tun', metadata: { name: 'net', net, routes: ['10.20.0.0/14'] } },
+        forwarder: { nodes: [{ name: 'gateway', addr: name }] },
+      },
+    ],
+    chains: [
+      {
+        name: 'network',
+        hops: [
+          {
+            nodes: [
+              {
+                ...{ name: node, addr: `${network.host(node).address}:8424` },
+                connector: { type: 'router', metadata: { 'router.id': router } },
+              },
+            ],
+          },
+        ],
+      },
+    ],
+  });
+
+  const writeSite = (name: SiteName, node: string) => {
+    const { own, six } = sites[name];
+    const file = path.join(folder, `${name}.json`);
+    writeFileSync(file, JSON.stringify(siteOf(name, node, `${own}/24,${six}/64`)));
+    return file;
+  };
+
+  const startSite = async (name: SiteName, node: string) => {
+    const args = [launcher, '-C', writeSite(name, node)];
+    const program = network.host(name).start(process.execPath, args);
+    programs.set(name, program);
+    await program.line(/has joined the network/);
+  };
+
+  /** True when an answer came. */
+  const ping = async (from: SiteName, to: string, seconds = 1) => {
+    const { code } = await network.host(from).run('ping', ['-c', '1', '-W', String(seconds), to]);
+    return code === 0;
+  };
+
+  /** Waits until there is an answer; every attempt waits for a second. */
+  const pingUntil = async (from: SiteName, to: string, attempts = 15) => {
+    for (let attempt = 0; attempt < attempts; attempt++) if (await ping(from, to)) return;
+    assert.fail(
+      `${from} does not reach ${to}:\n${[...programs.values(), ...nodes.values()].map(({ lines }) => lines.join('\n')).join('\n---\n')}`,
+    );
+  };
+
+  /** The number of a site's device, which is another one for another device. */
+  const index = async (name: SiteName) => {
+    const { stdout } = await network.host(name).run('ip', ['-o', 'link', 'show', 'net']);
+    return stdout.split(':', 1)[0];
+  };
+
+  before(async () => {
+    network = await createNetwork('node1', 'node2', 'plugin', ...names);
+    for (const name of names) {
+      const { behind } = sites[name];
+      const host = network.host(name);
+      await host.run('ip', ['address', 'add', `${behind}/24`, 'dev', 'lo']);
+    }
+    await startPlugin();
+    await startNode('node1');
+    await startNode('node2');
+    await startSite('ada', 'node1');
+    await startSite('bob', 'node1');
+    // Its packets go from node to node.
+    await startSite('eve', 'node2');
+  });
+  after(async () => {
+    await network?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  test('everybody reaches everybody, by both families and behind them, at one node and from node to node', async () => {
+    for (const from of names) {
+      for (const to of names.filter((name) => name !== from)) {
+        for (const address of [sites[to].own, sites[to].six, sites[to].behind])
+          await pingUntil(from, address);
+      }
+    }
+  });
+
+  test('packets of the whole length, and none that nobody has a route for', async () => {
+    const { code } = await network
+      .host('ada')
+      .run('ping', ['-c', '3', '-i', '0.2', '-M', 'do', '-s', '1392', sites.bob.own]);
+    assert.equal(code, 0);
+    assert.equal(await ping('ada', '10.10.0.77'), false);
+  });
+
+  test('ten thousand pings as fast as they can be, and none is lost', async () => {
+    const { stdout } = await network
+      .host('ada')
+      .run('ping', ['-f', '-q', '-c', '10000', sites.bob.own], 60_000);
+    assert.match(stdout, /10000 received/);
+  });
+
+  /** Sends so many megabytes by TCP, and answers how many bytes came. */
+  const transfer = async (from: SiteName, to: SiteName, megabytes: number, ms = 60_000) => {
+    const server = network
+      .host(to)
+      .start(process.execPath, [
+        '-e',
+        `require('net').createServer((socket) => { let n = 0; socket.on('data', (d) => (n += d.length)).on('end', () => { socket.end(String(n)); }); }).listen(7000, '${sites[to].own}', () => console.log('ready'))`,
+      ]);
+    await server.line(/ready/);
+    const ran = await network.host(from).run(
+      process.execPath,
+      [
+        '-e',
+        `const s = require('net').connect(7000, '${sites[to].own}'); let left = ${String(megabytes)}; const chunk = Buffer.alloc(1 << 20, 7);
+         const go = () => { while (left-- > 0) if (!s.write(chunk)) { s.once('drain', go); return; } s.end(); };
+         s.on('connect', go).on('data', (d) => process.stdout.write(d));`,
+      ],
+      ms,
+    );
+    await server.stop();
+    return Number(ran.stdout);
+  };
+
+  test('TCP, within a node and between two', async (context) => {
+    for (const [from, to] of [
+      ['ada', 'bob'],
+      ['bob', 'eve'],
+    ] as const) {
+      const started = performance.now();
+      assert.equal(await transfer(from, to, 50), 50 << 20);
+      const seconds = (performance.now() - started) / 1000;
+      context.diagnostic(
+        `${from} to ${to}: ${((50 * 8 * 1.048576) / seconds).toFixed(0)} Mbit/s, the programs' start included`,
+      );
+    }
+  });
+
+  test('while the plugin is dead nothing new is decided, and when it is back all goes on', async () => {
+    await plugin.stop('SIGKILL');
+    // What was decided counts for a second.
+    while (await ping('ada', sites.bob.own));
+    await startPlugin();
+    await pingUntil('ada', sites.bob.own);
+    // It keeps its data in memory, and is told anew.
+    await pingUntil('ada', sites.eve.own);
+    await pingUntil('eve', sites.ada.own);
+  });
+
+  test('a site whose cable is out is missed by nobody else, and is back when it is in', async () => {
+    await network.host('bob').unplug();
+    assert.equal(await ping('ada', sites.bob.own), false);
+    assert.equal(await ping('ada', sites.eve.own), true);
+    assert.equal(await ping('eve', sites.ada.own), true);
+    await network.host('bob').plug();
+    await pingUntil('ada', sites.bob.own, 30);
+    await pingUntil('bob', sites.eve.own);
+  });
+
+  test('a node that is killed and comes back: its sites join again, with the devices that they have', async () => {
+    const before = await index('ada');
+    await nodes.get('node1')!.stop('SIGKILL');
+    await programs.get('ada')!.line(/the network is lost as ada/);
+    assert.equal(await ping('ada', sites.bob.own), false);
+    await startNode('node1');
+    await pingUntil('ada', sites.bob.own);
+    await pingUntil('ada', sites.eve.own);
+    await pingUntil('eve', sites.bob.own);
+    assert.equal(await index('ada'), before);
+  });
+
+  test('a reload hands the device over: the site is at another node, with the device that it has', async () => {
+    const before = await index('bob');
+    const program = programs.get('bob')!;
+    writeSite('bob', 'node2');
+    // The program that runs in the namespace has the id of what started it.
+    process.kill(program.process.pid!, 'SIGHUP');
+    await program.line(/reloaded/);
+    await pingUntil('ada', sites.bob.own);
+    await pingUntil('bob', sites.eve.own);
+    assert.equal(await index('bob'), before);
+    const sockets = await network.host('bob').run('ss', ['-Htn', 'state', 'established']);
+    assert.match(sockets.stdout, new RegExp(`${network.host('node2').address}:8424`));
+    assert.doesNotMatch(sockets.stdout, new RegExp(`${network.host('node1').address}:8424`));
+  });
+
+  test('a site that ends takes its device with it, and comes back at another node', async () => {
+    assert.equal(await programs.get('bob')!.stop(), 0);
+    const { code } = await network.host('bob').run('ip', ['link', 'show', 'net']);
+    assert.notEqual(code, 0);
+    assert.equal(await ping('ada', sites.bob.own), false);
+    await startSite('bob', 'node2');
+    await pingUntil('ada', sites.bob.own);
+    await pingUntil('eve', sites.bob.own);
+    await pingUntil('bob', sites.ada.six);
+  });
+
+  test('whoever may make no device is told why', async () => {
+    const program = network
+      .host('node1')
+      .start(
+        'setpriv',
+        ['--bounding-set', '-net_admin', '--inh-caps', '-net_admin', process.execPath, launcher, '-C', '-'],
+        {
+          input: JSON.stringify(siteOf('mallory', 'node1', '10.10.0.9/24')),
+        },
+      );
+    await program.line(/CAP_NET_ADMIN/);
+    assert.notEqual(await program.stop(), 0);
+  });
+});
