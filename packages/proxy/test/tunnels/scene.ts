@@ -203,3 +203,37 @@ export async function ask(port: number, text: string, ms = 5000): Promise<string
     socket.close();
   }
 }
+
+/** What became of visits that were made one after the other. */
+export interface Visits {
+  /** Ends them. Resolves with how many there were, and what each that failed came to. */
+  stop(): Promise<{ readonly count: number; readonly failures: readonly string[] }>;
+  /** Resolves when so many more have been made. */
+  more(count: number): Promise<void>;
+}
+
+/** Visits a host all the time, over a new connection each time, at two places at once. */
+export function keepVisiting(port: number, host: string): Visits {
+  const failures: string[] = [];
+  let count = 0;
+  let isOver = false;
+  const visitor = async () => {
+    while (!isOver) {
+      const outcome = await seen(port, host).catch((error: unknown) => String(error));
+      count++;
+      if (!outcome.startsWith('200 ')) failures.push(outcome);
+    }
+  };
+  const over = Promise.all([visitor(), visitor()]);
+  return {
+    async stop() {
+      isOver = true;
+      await over;
+      return { count, failures };
+    },
+    more(wanted) {
+      const enough = count + wanted;
+      return until(() => count >= enough, `${String(wanted)} more visits`);
+    },
+  };
+}
