@@ -1,5 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { formatAddress } from '../../core/address.ts';
+import { createAnnouncer } from '../../core/announcer.ts';
+import type { Announcer } from '../../core/announcer.ts';
+import { createBackgroundQueue } from '../../core/background-queue.ts';
 import type { Address, Conn, End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
 import { Handshake } from '../../core/handshake.ts';
@@ -8,6 +11,7 @@ import type { HandlerOptions, ServiceHost, StartedHandler } from '../../core/pro
 import { statusOf } from '../../core/relay-messages/replies.ts';
 import { credentialsOf } from '../../core/relay-messages/request.ts';
 import type { Session } from '../../core/session.ts';
+import { threadWheel } from '../../core/wheel.ts';
 import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { parseUuid } from '../../wire/uuid.ts';
@@ -15,8 +19,6 @@ import { nodeTtlMs, serveNode } from './entrypoint.ts';
 import { Networks } from './networks.ts';
 import { defaultKeptMs, defaultReadTimeoutMs, defaultRenewMs, minRenewMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
-import { createRegistrar } from './registrar.ts';
-import type { Registrar } from './registrar.ts';
 import { joiningOf, nameOf } from './request.ts';
 import type { Joining } from './request.ts';
 import { serveSite } from './serve-site.ts';
@@ -28,7 +30,8 @@ interface Router {
   readonly metadata: HandlerMetadata;
   readonly modules: HandlerOptions['modules'];
   readonly networks: Networks;
-  readonly registrar: Registrar | undefined;
+  /** Tells service discovery which gateways are here. */
+  readonly announcer: Announcer | undefined;
 }
 
 /** One client's request, as far as it has come. */
@@ -69,26 +72,33 @@ export async function startRouter(
     throw error;
   }
   const policy = sd === undefined ? undefined : modules?.sd(sd);
-  const renewMs = metadata.sdRenewIntervalMs ?? 0;
-  let registrar: Registrar | undefined;
+  const queue = createBackgroundQueue({
+    what: `sd ${sd ?? ''}`,
+    problem: (error) => {
+      host.problem(error);
+    },
+    inform: (text) => {
+      host.inform(text);
+    },
+  });
+  let announcer: Announcer | undefined;
   if (policy !== undefined && at !== undefined) {
     if (at.host === '')
       host.inform('the entrypoint has no host, so that other nodes take it for one of their own machine');
-    registrar = createRegistrar({
-      policy,
-      node: networks.node,
-      address: formatAddress(at),
-      renewMs: renewMs < minRenewMs ? defaultRenewMs : renewMs,
-      host,
+    const address = formatAddress(at);
+    const written = metadata.sdRenewIntervalMs ?? 0;
+    announcer = createAnnouncer({
+      ...{ sd: policy, node: networks.node, address: () => address, queue, wheel: threadWheel },
+      renewMs: written < minRenewMs ? defaultRenewMs : written,
     });
   }
-  const router: Router = { metadata, modules, networks, registrar };
+  const router: Router = { metadata, modules, networks, announcer };
   return {
     keeps: networks,
     handle: (end, session) => handleSite(router, end, session),
     async close() {
       networks.release();
-      await registrar?.close();
+      await queue.close();
     },
   };
 }
@@ -141,11 +151,11 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
     const connector = { type: 'tunnel', id: site.id, flags: 0, weight: 0 } as const;
     await conn.write(formatRelayResponse(relayStatus.ok, [connector]));
     exchange.status = relayStatus.ok;
-    router.registrar?.joined(id, site);
+    router.announcer?.here({ id: site.id, name: nameOf(gateway, id), network: 'udp' });
     return await serveSite(conn, site, network);
   } finally {
     router.networks.leave(network, site);
-    router.registrar?.left(site);
+    router.announcer?.gone(site);
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Announced, Announcer } from './announce.ts';
+import type { Announced, Announcer } from '../../core/announcer.ts';
 import { createRegistry } from './registry.ts';
 import type { Registry } from './registry.ts';
 

@@ -7,7 +7,7 @@ import type { PolicyOf } from '../../core/policies.ts';
 import type { HandlerOptions, ServiceHost, StartedHandler } from '../../core/protocol.ts';
 import { threadWheel } from '../../core/wheel.ts';
 import type { Wheel } from '../../core/wheel.ts';
-import { createAnnouncer } from './announce.ts';
+import { createAnnouncer } from '../../core/announcer.ts';
 import { settingsOf } from './bind.ts';
 import { createEntrypoint } from './entrypoint.ts';
 import type { TunnelNode } from './exchange.ts';

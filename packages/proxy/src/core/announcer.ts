@@ -1,9 +1,9 @@
 import type { SdService } from '@sallyport/plugin';
-import type { BackgroundQueue } from '../../core/background-queue.ts';
-import type { PolicyOf } from '../../core/policies.ts';
-import type { Wheel, WheelTimer } from '../../core/wheel.ts';
+import type { BackgroundQueue } from './background-queue.ts';
+import type { PolicyOf } from './policies.ts';
+import type { Wheel, WheelTimer } from './wheel.ts';
 
-/** A connector as other nodes are told of it. */
+/** A connection of a tunnel or a site, as other nodes are told of it. */
 export type Announced = Pick<SdService, 'id' | 'name' | 'network'>;
 
 /** What an announcer is made with. */
@@ -21,7 +21,7 @@ export interface AnnouncerOptions {
 }
 
 /**
- * Tells sd which connectors are here: once when one has come, every `renewMs` while it is here, and once when it has gone, each
+ * Tells sd what is here: once when it has come, every `renewMs` while it is here, and once when it has gone, each
  * with all fields, where GOST leaves out two of them. All of it happens in the background, so that nobody waits for sd.
  */
 export interface Announcer {
