@@ -16,6 +16,9 @@ const defaultHeadMs = 10_000;
 /** A head says two addresses, and perhaps what is not known yet. As many as there may be streams can wait for the rest of it. */
 export const maxHeadBytes = 4096;
 
+/** How long a node may take to learn that nobody new is wanted. By then it has, or visitors who are here keep the connection. */
+const leaveMs = 5000;
+
 /** Who visits, as the node says at the beginning of a stream. */
 export interface VisitorHead {
   readonly source: Address | undefined;
@@ -49,13 +52,13 @@ export interface BoundStreamsOptions {
 /**
  * Receives the visitors of a listener that a node holds for us, when the node has said yes: from now on it opens a stream for
  * each in a mux session over the connection, which belongs to it. A stream that does not begin as it should is reset, and only that
- * one. `close` leaves visitors that are here alone, except where {@link BoundStreamsOptions.holdsPort} says so, and takes those
- * that the node brings until it has learned of it.
+ * one. `close` leaves visitors that are here alone, except where {@link BoundStreamsOptions.holdsPort} says so, takes those that
+ * the node brings until it has learned of it, and resolves when it has, or after 5 s.
  */
 export function acceptBoundStreams(node: Conn, options: BoundStreamsOptions): RemoteListening {
   const { address, name, settings, endOf = describedConn, accept, problem } = options;
   const { headMs = defaultHeadMs, holdsPort = false } = options;
-  const parse = within(maxHeadBytes, options.parse);
+  const parse = bounded(maxHeadBytes, options.parse);
   let isClosed = false;
 
   const told = (cause: unknown) => {
@@ -114,13 +117,20 @@ export function acceptBoundStreams(node: Conn, options: BoundStreamsOptions): Re
       // One that was never used would be waited for, as it could be about to begin.
       if (learnsOfIt && (isHeard || session.streams > 0)) session.drain();
       else session.reset();
-      return Promise.resolve();
+      return within(leaveMs, session.closed);
     },
   };
 }
 
+/** Resolves with the promise, or after so many milliseconds. */
+async function within(ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([promise, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
+}
+
 /** The same, of no more than so many bytes. */
-function within<Message>(maxBytes: number, parse: Parse<Message>): Parse<Message> {
+function bounded<Message>(maxBytes: number, parse: Parse<Message>): Parse<Message> {
   return (bytes) => {
     const parsed = parse(bytes);
     if ((parsed?.length ?? bytes.length) > maxBytes)

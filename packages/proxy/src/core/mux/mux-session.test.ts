@@ -364,20 +364,3 @@ test('yamux: a peer that goes away because of an error ends the session', async 
   await raw.write(yamuxFrame({ type: 'goAway', stream: 0, length: 2 }));
   expect(await session.closed).toMatchObject({ code: 'badUpstreamReply' });
 });
-
-test('the streams of a client that is listened for are upstreams, and the session is the client`s', async () => {
-  const [node, client] = memoryConnPair();
-  const session = createMuxSession(node, { role: 'client', side: 'client', streamSide: 'upstream' });
-  const [stream, other] = [session.open(), session.open()];
-  const far = createMuxSession(client, { role: 'server', side: 'upstream', accept: (one) => one.reset() });
-  const closed = { code: 'upstreamClosed', at: 'upstream' };
-  // FIN is all that smux has for a stream that is ended, and to a GOST it means that nothing is read any more.
-  await stream.closed;
-  await other.closed;
-  await expect(stream.write(Buffer.from('x'))).rejects.toMatchObject(closed);
-  const last = session.open();
-  far.reset();
-  await expect(last.read()).rejects.toMatchObject(closed);
-  expect(await session.closed).toMatchObject({ code: 'clientClosed', at: 'client' });
-  expect(() => session.open()).toThrow(expect.objectContaining(closed));
-});

@@ -55,8 +55,9 @@ export interface MuxSession {
   /** Resolves when the peer takes leave: it wants no more streams. Never where it does not say so. */
   readonly left: Promise<void>;
   /**
-   * Takes leave: the peer is told where it understands it, and the connection is closed when the last stream has ended, now if
-   * there is none. Streams that a peer opens in spite of it are still taken, as most have no other way to learn of it.
+   * Takes leave: a peer that understands it is told, and closes the connection when the last stream has ended; with any other it is
+   * closed then, now if there is none. Streams that a peer opens in spite of it are still taken, as most have no other way to
+   * learn of it, and the others have not learned of it yet.
    */
   drain(): void;
   /** Ends everything at once. */
@@ -291,7 +292,11 @@ class Session implements StreamHost, MuxEvents {
       // Whoever has just connected is about to open one.
       const isNew = this.#role === 'server' && this.#onHeard !== undefined;
       const { idleMs } = this.#settings;
-      if (this.#hasPeerLeft || (this.#isDraining && !isNew)) this.#leave();
+      if (this.#hasPeerLeft) this.#leave();
+      else if (this.#isDraining && this.isPeerOurs) {
+        // It ends the connection when it has heard of it. What it has opened before is still taken.
+        this.#idle = setTimeout(() => this.#leave(), farewellMs).unref();
+      } else if (this.#isDraining && !isNew) this.#leave();
       else if (idleMs > 0) this.#idle = setTimeout(() => this.drain(), idleMs).unref();
     });
   }
