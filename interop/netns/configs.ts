@@ -75,3 +75,40 @@ export function rules(open: readonly TunnelName[], hidden: readonly TunnelName[]
     ...hidden.map((name) => ({ hostname: tunnels[name].host, endpoint: `$${tunnels[name].id}` })),
   ];
 }
+
+/** A node beside others. */
+export interface NodeOptions {
+  /** `192.0.2.1`: its own. */
+  readonly address: string;
+  /** Where the plugin server is, and where Redis. */
+  readonly plugin: string;
+  readonly redis: string;
+  /** Which of them keeps what nodes know of each other. */
+  readonly sd: 'plugin' | 'redis';
+  /** What it does where plugins cannot be asked. Default: the default of each. */
+  readonly onError?: 'lastGood';
+}
+
+/** What a node tells the others, it tells anew after so long. */
+export const renewMs = 1000;
+
+/** A node with an entrypoint at port 80, which shares its tunnels with others. What nobody renews three times is forgotten. */
+export function nodeConfig({ address, plugin: addr, redis, sd, onError }: NodeOptions): object {
+  const plugin = { type: 'grpc', addr, ...(onError !== undefined && { onError }) };
+  const metadata = {
+    ...{ ...lively, entrypoint: `${address}:80`, ingress: 'names', sd: 'nodes' },
+    'tunnel.ttl': `${String(renewMs)}ms`,
+  };
+  return {
+    services: [
+      { name: 'tunnels', addr: ':8443', listener: { type: 'tcp' }, handler: { type: 'tunnel', metadata } },
+    ],
+    ingresses: [{ name: 'names', plugin }],
+    sds: [
+      {
+        name: 'nodes',
+        ...(sd === 'plugin' ? { plugin } : { redis: { addr: redis, ttl: `${String(3 * renewMs)}ms` } }),
+      },
+    ],
+  };
+}

@@ -17,6 +17,7 @@ const visitorProgram = fileURLToPath(new URL('visitor.mjs', import.meta.url));
 export const tunnels = {
   web: { id: '4d21094e-b74c-4916-86c1-d9fa36ea677b', host: 'web.example.com', target: '127.0.0.1:8080' },
   tls: { id: 'a1c9d2b7-0000-4000-8000-00000000000a', host: 'tls.example.com', target: '127.0.0.1:8443' },
+  app: { id: 'c4a11ed0-0000-4000-8000-00000000000c', host: 'app.example.com', target: '127.0.0.1:8080' },
   ssh: { id: 'b7a1c9d2-0000-4000-8000-00000000000b', host: 'ssh.example.com', target: '127.0.0.1:7000' },
   dns: { id: 'd0000000-0000-4000-8000-00000000000d', host: 'dns.example.com', target: '127.0.0.1:5353' },
 } as const;
@@ -27,6 +28,8 @@ export type TunnelName = keyof typeof tunnels;
 /** A visit of the load: what was seen of it. */
 export interface Seen {
   readonly n: number;
+  /** When it began, in milliseconds since 1970. */
+  readonly at: number;
   readonly to: string;
   readonly ms: number;
   readonly status?: number;

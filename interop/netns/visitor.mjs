@@ -1,7 +1,7 @@
 // What visitors do, for as long as a test wants: each line that is printed is one JSON value.
 //
 //   load HOST EVERY-MS ADDRESS…    asks the addresses in turn for the host's page, by a connection of its own each time:
-//                                  {"n", "to", "ms", "status", "body"}, or "error" in place of the last two; until SIGTERM
+//                                  {"n", "at", "to", "ms", "status", "body"}, or "error" in place of the last two; until SIGTERM
 //   hold HOST ADDRESS              has a connection that echoes (an HTTP upgrade; without one where HOST is "-"), and says
 //                                  something every 50 ms: {"echoes"}, and at the end {"lost"}
 //   echo ADDRESS BYTES             sends so many bytes to an echo, ends, and compares what comes back: {"greeting", "same", "bytes"}
@@ -43,8 +43,8 @@ async function load(host, everyMs, ...addresses) {
 
 /** Nobody waits for a page for more than five seconds. */
 async function visit(n, host, to) {
-  const started = performance.now();
-  const facts = () => ({ n, to, ms: Math.round(performance.now() - started) });
+  const at = Date.now();
+  const facts = () => ({ n, at, to, ms: Date.now() - at });
   try {
     const { status, body } = await get(parse(to), host);
     say({ ...facts(), status, body });
