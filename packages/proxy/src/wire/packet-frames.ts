@@ -4,13 +4,11 @@
  */
 export type EachFrame = (bytes: Buffer, start: number, end: number) => void;
 
-/** The longest frame, in bytes: the length in two bytes, and what they can say. */
-export const maxFrameBytes = 2 + 0xffff;
-
 /**
  * Finds the packets of a connection, each behind its length in two bytes (GOST's router protocol; the same frames as
  * `parseRelayDatagram` reads), however the bytes are split. Nothing is made for a frame that came in one piece: it is told where
- * it stands. Every beginning is one, so it never throws, and it holds at most {@link maxFrameBytes}.
+ * it stands. Every beginning is one, so it never throws, and it holds at most
+ * 65,537 bytes.
  */
 export class PacketFrames {
   /** A frame that came in pieces, as long as it will be. Absent while its length is not known. */
