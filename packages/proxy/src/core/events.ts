@@ -14,6 +14,8 @@ export interface SessionFacts {
   readonly local: Address;
   /** Who the client has proved to be by now; empty before that and where nobody is asked. */
   readonly user: string;
+  /** True where the user is who the client reaches, not who it is: what goes to the client comes from the user. Default false. */
+  readonly isUserFarEnd?: boolean;
   /** Bytes so far. A reader may keep it and look again while the session lives. */
   readonly traffic: Readonly<Traffic>;
 }

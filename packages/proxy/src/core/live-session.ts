@@ -26,6 +26,7 @@ export class LiveSession implements Session {
   readonly decisions: Decisions;
   readonly started = performance.now();
   user = '';
+  isUserFarEnd = false;
   tags: readonly string[] = [];
   stopping = false;
   /** True where waiting for something new is over, too. */
@@ -111,6 +112,7 @@ export class LiveSession implements Session {
     const { auth } = this.#settings;
     if (auth === undefined || !this.authenticates) return;
     this.user = '';
+    this.isUserFarEnd = false;
     this.tags = [];
     let tags: readonly string[] | undefined;
     const { tls, remote } = this.#end;
@@ -141,9 +143,10 @@ export class LiveSession implements Session {
     this.tags = tags ?? [];
   }
 
-  identify(user: string): void {
-    if (user === this.user) return;
+  identify(user: string, isFarEnd = false): void {
+    if (user === this.user && isFarEnd === this.isUserFarEnd) return;
     this.user = user;
+    this.isUserFarEnd = isFarEnd;
     this.#openings.forgetLimits();
   }
 

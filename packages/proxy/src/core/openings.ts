@@ -327,13 +327,13 @@ export class Openings {
     target: Address | undefined,
     network: string = this.#session.network,
   ): Promise<void> {
-    const { client, user } = this.#session;
+    const { client, user, isUserFarEnd: isFarEnd } = this.#session;
     // One that has been somebody else has nothing to do with the limits of that one any more.
     this.#attached?.detach();
     const attached = await this.#session.decide({
       module: 'limiter',
       about: user === '' ? formatAddress(client) : user,
-      ask: (call) => limits.attach({ client, network, user, target }, this.#session.shaped, call),
+      ask: (call) => limits.attach({ client, network, user, isFarEnd, target }, this.#session.shaped, call),
       tell: () => ({ outcome: 'yes', answer: '' }),
     });
     if (this.#attached === undefined) {

@@ -65,9 +65,10 @@ export interface Session extends SessionFacts {
   authenticate(credentials: Credentials): Promise<void>;
   /**
    * From now on the client counts as this one, for modules, limits, counters and records: where something else than
-   * credentials says who it is.
+   * credentials says who it is. `isFarEnd`: it is who the client reaches, so that for limits and counters what goes to the client
+   * comes in from that one. Default false.
    */
-  identify(user: string): void;
+  identify(user: string, isFarEnd?: boolean): void;
   /**
    * Counts a request against the service's rate: of a client that goes nowhere. Throws ProxyError `tooManyRequests`.
    */

@@ -37,11 +37,11 @@ function scene(
     problem: (error) => problems.push(error),
     ...options,
   });
-  const attach = async (port: number, user = '', call: Call = { meta: {} }) => {
+  const attach = async (port: number, user = '', call: Call = { meta: {} }, isFarEnd = false) => {
     const shaped: Shaped = { buckets: noBuckets };
     const client = { host: '192.0.2.1', port };
     const target = { host: 'a.test', port: 443 };
-    const attached = await limits.attach({ client, network: 'tcp', user, target }, shaped, call);
+    const attached = await limits.attach({ client, network: 'tcp', user, target, isFarEnd }, shaped, call);
     return { ...attached, shaped };
   };
   const wait = async (ms: number) => {
@@ -200,6 +200,20 @@ describe('an answer', () => {
     inward = 0;
     await wait(30_100);
     for (const conn of [a, b, c]) expect(ratesOf(conn)).toEqual({ in: [9], out: [100, 9] });
+  });
+
+  test('about who the client reaches is meant from there; that of the service is not', async () => {
+    const { attach, wait } = scene({
+      service: ({ scope }) => [scope === 'service' ? rate(1, 2) : rate(3, 4, '$$')],
+      handler: ({ user }) => [rate(5, 6, user), rate(7, 8, '$$')],
+    });
+    const far = await attach(1000, 'tunnel', { meta: {} }, true);
+    expect(ratesOf(far)).toEqual({ in: [1, 6, 3, 8], out: [2, 5, 4, 7] });
+    // Whoever is the tunnel itself shares with those who reach it, the other way around.
+    const near = await attach(1001, 'tunnel');
+    expect(near.shaped.buckets.in[1]).toBe(far.shaped.buckets.out[1]);
+    await wait(30_000);
+    expect(ratesOf(far)).toEqual({ in: [1, 6, 3, 8], out: [2, 5, 4, 7] });
   });
 
   test('of the service and of the handler have buckets of their own', async () => {

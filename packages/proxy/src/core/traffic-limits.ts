@@ -86,6 +86,8 @@ interface Attachment {
   readonly shaped: Shaped;
   /** The connection's address, by which it has buckets of its own. */
   readonly client: string;
+  /** The handler's limiter means the far end. */
+  readonly isFarEnd: boolean;
   readonly entries: Set<Entry>;
   own: readonly Share[];
 }
@@ -124,7 +126,8 @@ class ServiceLimits implements TrafficLimits {
 
   async attach(connection: LimitedConnection, shaped: Shaped, call: Call): Promise<Attached> {
     const client = formatAddress(connection.client);
-    const attachment: Attachment = { shaped, client, entries: new Set(), own: [] };
+    const { isFarEnd = false } = connection;
+    const attachment: Attachment = { shaped, client, isFarEnd, entries: new Set(), own: [] };
     const detach = () => {
       this.#detach(attachment);
     };
@@ -273,16 +276,19 @@ class ServiceLimits implements TrafficLimits {
   #shape(attachment: Attachment): void {
     const before = attachment.own;
     const entries = [...attachment.entries];
+    const own = entries.flatMap(({ limiter, rates = [] }) =>
+      rates.filter(({ share }) => share === '$$').map((rate) => ({ limiter, rate })),
+    );
     attachment.own = this.#acquire(
-      entries.flatMap(({ limiter, rates = [] }) =>
-        rates
-          .filter(({ share }) => share === '$$')
-          .map((rate) => [`${limiter} $$ ${attachment.client}`, rate] as const),
-      ),
+      own.map(({ limiter, rate }) => [`${limiter} $$ ${attachment.client}`, rate] as const),
     );
     for (const share of before) this.#shares.release(share);
-    const shared = entries.flatMap(({ shares }) => shares);
-    attachment.shaped.buckets = bucketsOf([...shared, ...attachment.own]);
+    const facing = (share: Share, limiter: LimiterQuestion['limiter']) =>
+      attachment.isFarEnd && limiter === 'handler' ? { in: share.out, out: share.in } : share;
+    attachment.shaped.buckets = bucketsOf([
+      ...entries.flatMap(({ limiter, shares }) => shares.map((share) => facing(share, limiter))),
+      ...attachment.own.map((share, index) => facing(share, own[index]!.limiter)),
+    ]);
   }
 
   #shapeStale(): void {

@@ -22,6 +22,8 @@ export interface LimitedConnection {
   readonly network: string;
   /** Empty where nobody is known. */
   readonly user: string;
+  /** The user is who the client reaches: of what the handler's limiter says, `in` is what goes to the client. Default false. */
+  readonly isFarEnd?: boolean;
   readonly target: Address | undefined;
 }
 

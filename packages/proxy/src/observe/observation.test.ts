@@ -194,6 +194,18 @@ describe('stats of users', () => {
     expect(calls).toEqual([[of(1, 1, 3)]]);
   });
 
+  test('of who the client reaches count what goes to the client as what comes in', async () => {
+    const { calls, observation, pass } = scene({ of: 'users' });
+    const session = Object.assign(sessionOf('tunnel'), { isUserFarEnd: true });
+    observation.read(session, opened);
+    observation.read(session, dialing);
+    carry(session, 3);
+    await pass(5_000);
+    const { stats: counted, ...rest } = of(1, 1, 3, 0, 'tunnel');
+    const { inputBytes: outputBytes, outputBytes: inputBytes } = counted;
+    expect(calls).toEqual([[{ ...rest, stats: { ...counted, inputBytes, outputBytes } }]]);
+  });
+
   test('many go in calls of a bounded size, one after the other', async () => {
     const { calls, observation, pass } = scene({ of: 'users', maxEvents: 10 });
     for (let i = 0; i < 25; i++) {

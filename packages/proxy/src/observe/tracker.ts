@@ -49,8 +49,11 @@ export function createTracker(ledger: Ledger, subjectOf: SubjectOf): Tracker {
     const { received, sent } = session.traffic;
     if (received === tracked.received && sent === tracked.sent && tracked.erred !== 'yes') return;
     const tally = ledger.of(subject);
-    tally.inputBytes += received - tracked.received;
-    tally.outputBytes += sent - tracked.sent;
+    const [came, went] = [received - tracked.received, sent - tracked.sent];
+    // Of the service as a whole the client is the one who is counted.
+    const isFarEnd = subject !== '' && session.isUserFarEnd === true;
+    tally.inputBytes += isFarEnd ? went : came;
+    tally.outputBytes += isFarEnd ? came : went;
     tracked.received = received;
     tracked.sent = sent;
     if (tracked.erred !== 'yes') return;

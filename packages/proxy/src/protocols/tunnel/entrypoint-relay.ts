@@ -79,7 +79,7 @@ async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyEr
   // The service's rules are asked for whom it has proved to be; from then on it counts as the tunnel, as in GOST.
   const end: End = await session.openBy(target, { network }, async (context, decider) => {
     const id = await tunnelFor(exchange, wish, target, decider);
-    session.identify(id);
+    session.identify(id, true);
     passedOn = passedOnAs(request, id);
     delete exchange.refusal;
     laps.relay.check(passedOn);

@@ -41,7 +41,7 @@ export async function publicTunnel(
     throw unasked(ProxyError.from(cause));
   });
   if (rule !== undefined && !rule.isPrivate) {
-    session.identify(rule.id);
+    session.identify(rule.id, true);
     return rule.id;
   }
   session.identify('');

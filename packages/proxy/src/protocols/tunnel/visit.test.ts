@@ -151,8 +151,9 @@ describe('what is asked about a visitor', () => {
   test('limits, counters and records are the tunnel’s', async () => {
     const held: string[] = [];
     const limits = {
-      attach({ user }: { user: string }) {
-        held.push(user);
+      attach({ user, isFarEnd }: { user: string; isFarEnd?: boolean }) {
+        // What comes from the connector is what comes in, as in GOST.
+        held.push(`${user} ${String(isFarEnd)}`);
         return Promise.resolve({ detach: () => undefined });
       },
     } as unknown as TrafficLimits;
@@ -160,7 +161,7 @@ describe('what is asked about a visitor', () => {
     const connector = await register(cleanup, port, { user: 'ada' });
     const visitor = await visits(cleanup, port, { user: 'ada' });
     await connector.visitor();
-    expect(held).toEqual([ids.one]);
+    expect(held).toEqual([`${ids.one} true`]);
     await visitor.end();
     connector.session.reset();
     const closed = await proxy.event('closed', ({ target }) => target !== undefined);

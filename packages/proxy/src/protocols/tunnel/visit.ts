@@ -31,7 +31,7 @@ export async function serveVisitor(
   let visited: Visited | undefined;
   const end: End = await session.openBy(target, { network }, async (context, decider) => {
     const tunnel = await tunnelFor(exchange, wish, target, decider);
-    session.identify(tunnel);
+    session.identify(tunnel, true);
     // Whatever keeps it from being reached, GOST says that.
     exchange.refusal = relayStatus.serviceUnavailable;
     const passedOn = passedOnAs(request, tunnel);
