@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
+import { createAuthority } from '@sallyport/plugin/testing';
 import { Arrivals, dial, freePort, nextFrame, sockets } from '../../core/bind/bind.fixture.ts';
 import { startHandler } from '../../core/http/proxy.fixture.ts';
 import type { TestParts } from '../../core/http/proxy.fixture.ts';
@@ -14,7 +15,7 @@ import { formatSocks5Reply, formatSocks5Request, parseSocks5Reply } from '../../
 import { formatSocks5Frame } from '../../wire/socks5-udp.ts';
 import type { SmuxCommand } from '../../wire/smux.ts';
 import { socks5 } from './index.ts';
-import { openUdp, testContext } from './scene.fixture.ts';
+import { openUdp, startHandler as startWithTls, testContext } from './scene.fixture.ts';
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
@@ -275,6 +276,23 @@ describe('at a node', () => {
       await expect(bound).rejects.toMatchObject({ code: error, at: 'upstream' });
       await expect(bound).rejects.toThrow(what);
     }
+  });
+
+  test('of ours, within TLS', async () => {
+    const tls = createAuthority().issue({ names: ['proxy.test'] });
+    const metadata = { bind: true };
+    const service = await startWithTls(cleanup, socks5.handler!, { sockets, tls, metadata });
+    const { arrivals, bound } = await bindAt(service.port, tcp('127.0.0.1', 0), { metadata: {} });
+    const { address } = await bound;
+    const peer = await connectPeer(cleanup, address.port);
+    peer.say('hello').socket.end();
+    const visitor = await arrivals.nextConn();
+    // What the node has proved is not proved of its visitors.
+    expect(visitor.tls).toBeUndefined();
+    expect(String(await readAll(visitor))).toBe('hello');
+    await visitor.write(Buffer.from('answer'));
+    await visitor.end();
+    expect(await peer.all()).toBe('answer');
   });
 
   test('of ours', async () => {

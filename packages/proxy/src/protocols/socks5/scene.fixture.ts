@@ -8,7 +8,7 @@ import type { SessionEvent } from '../../core/events.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import type { Handler, HandlerOptions } from '../../core/protocol.ts';
 import { startService } from '../../core/service.ts';
-import type { RunningService } from '../../core/service.ts';
+import type { RunningService, ServiceParts } from '../../core/service.ts';
 import type { Context, Way } from '../../core/way.ts';
 import { tcp } from '../../transports/tcp/index.ts';
 import type { Cleanup } from '../../core/peer.fixture.ts';
@@ -30,13 +30,14 @@ export interface TestServiceOptions {
   readonly bypass?: PolicyOf<'bypass'>['bypass'];
   /** The way to targets. Default: {@link directWay}. */
   readonly way?: Way;
+  readonly sockets?: NonNullable<ServiceParts['sockets']>;
 }
 
 /** Starts the handler behind plain TCP as the program does. */
 export async function startHandler(
   cleanup: Cleanup,
   handler: Handler,
-  { metadata = {}, tls, auth, bypass, way = directWay }: TestServiceOptions = {},
+  { metadata = {}, tls, auth, bypass, way = directWay, sockets }: TestServiceOptions = {},
 ): Promise<TestService> {
   const events: SessionEvent[] = [];
   const watchers = new Set<() => void>();
@@ -49,6 +50,7 @@ export async function startHandler(
     options: { metadata, ...(tls !== undefined && { tls }) },
     ...(auth !== undefined && { auth: { authenticate: auth } }),
     ...(bypass !== undefined && { bypass: { bypass } }),
+    ...(sockets !== undefined && { sockets }),
     direct: way,
     serve: () => Promise.reject(new Error('no other protocol here')),
     retries: 0,
