@@ -6,29 +6,23 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import type { Program } from '../../packages/proxy/test/program.ts';
 import { createNetwork, missingNamespaces } from './netns.ts';
-import type { Host, Network } from './netns.ts';
+import type { Network } from './netns.ts';
+import {
+  launcher,
+  netOf,
+  nodeOf,
+  ping as pingOnce,
+  siteNames as names,
+  siteOf,
+  sites,
+  startOurs,
+  startPlugin as startPluginAt,
+} from './virtual-network.ts';
+import type { SiteName } from './virtual-network.ts';
 
-const launcher = fileURLToPath(new URL('../../packages/proxy/bin/sallyport.js', import.meta.url));
-const pluginServer = fileURLToPath(new URL('../../examples/plugins/javascript/tunnels.mjs', import.meta.url));
 const router = randomUUID();
-
-/** The sites, by the name of their gateway and host. `own` is in the device's network, `behind` is a network of the site. */
-const sites = {
-  ada: { own: '10.10.0.1', six: 'fd10::1', behind: '10.21.0.1' },
-  bob: { own: '10.10.0.2', six: 'fd10::2', behind: '10.22.0.1' },
-  eve: { own: '10.10.0.3', six: 'fd10::3', behind: '10.23.0.1' },
-} as const;
-type SiteName = keyof typeof sites;
-const names = Object.keys(sites) as SiteName[];
-
-const routes = names.flatMap((name) => {
-  const { own, six, behind } = sites[name];
-  return [`${own}/32`, `${six}/128`, `${behind}/24`].map((to) => `${router} ${to} ${name}`);
-});
-
 const skip = (await missingNamespaces()) ?? false;
 
 describe('a virtual network', { skip }, () => {
@@ -38,64 +32,19 @@ describe('a virtual network', { skip }, () => {
   const nodes = new Map<string, Program>();
   const programs = new Map<SiteName, Program>();
 
-  const start = (host: Host, config: object) =>
-    host.start(process.execPath, [launcher, '-C', '-'], { input: JSON.stringify(config) });
-
   const startPlugin = async () => {
-    const args = [pluginServer, '--grpc', `${network.host('plugin').address}:8000`];
-    plugin = network
-      .host('plugin')
-      .start(process.execPath, [...args, ...routes.flatMap((route) => ['--route', route])]);
-    await plugin.line(/listen/i);
+    plugin = await startPluginAt(network.host('plugin'), router);
   };
 
-  /** A node of the network: sites join it by TCP, other nodes hand it packets by UDP. */
   const startNode = async (name: string) => {
-    const host = network.host(name);
-    const ask = { plugin: { type: 'grpc', addr: `${network.host('plugin').address}:8000` } };
-    const metadata = {
-      ...{ router: 'routes', sd: 'sd', 'sd.renewInterval': '1s' },
-      entrypoint: `${host.address}:8425`,
-    };
-    const program = start(host, {
-      services: [{ name: 'router', addr: ':8424', handler: { type: 'router', metadata } }],
-      routers: [{ name: 'routes', ...ask }],
-      sds: [{ name: 'sd', ...ask }],
-    });
+    const program = startOurs(network.host(name), nodeOf(network.host(name), network.host('plugin')));
     nodes.set(name, program);
     await program.line(/router listening on/);
   };
 
-  /** What a site is told. */
-  const siteOf = (name: string, node: string, net: string) => ({
-    services: [
-      {
-        ...{ name: 'site', addr: ':0', handler: { type: 'tun', chain: 'network' } },
-        listener: { type: 'tun', metadata: { name: 'net', net, routes: ['10.20.0.0/14'] } },
-        forwarder: { nodes: [{ name: 'gateway', addr: name }] },
-      },
-    ],
-    chains: [
-      {
-        name: 'network',
-        hops: [
-          {
-            nodes: [
-              {
-                ...{ name: node, addr: `${network.host(node).address}:8424` },
-                connector: { type: 'router', metadata: { 'router.id': router } },
-              },
-            ],
-          },
-        ],
-      },
-    ],
-  });
-
   const writeSite = (name: SiteName, node: string) => {
-    const { own, six } = sites[name];
     const file = path.join(folder, `${name}.json`);
-    writeFileSync(file, JSON.stringify(siteOf(name, node, `${own}/24,${six}/64`)));
+    writeFileSync(file, JSON.stringify(siteOf(name, network.host(node), { router, net: netOf(name) })));
     return file;
   };
 
@@ -106,11 +55,7 @@ describe('a virtual network', { skip }, () => {
     await program.line(/has joined the network/);
   };
 
-  /** True when an answer came. */
-  const ping = async (from: SiteName, to: string, seconds = 1) => {
-    const { code } = await network.host(from).run('ping', ['-c', '1', '-W', String(seconds), to]);
-    return code === 0;
-  };
+  const ping = (from: SiteName, to: string) => pingOnce(network.host(from), to);
 
   /** Waits until there is an answer; every attempt waits for a second. */
   const pingUntil = async (from: SiteName, to: string, attempts = 15) => {
@@ -273,7 +218,7 @@ describe('a virtual network', { skip }, () => {
         'setpriv',
         ['--bounding-set', '-net_admin', '--inh-caps', '-net_admin', process.execPath, launcher, '-C', '-'],
         {
-          input: JSON.stringify(siteOf('mallory', 'node1', '10.10.0.9/24')),
+          input: JSON.stringify(siteOf('mallory', network.host('node1'), { router, net: '10.10.0.9/24' })),
         },
       );
     await program.line(/CAP_NET_ADMIN/);
