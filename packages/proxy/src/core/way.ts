@@ -64,6 +64,8 @@ export interface LayerOptions {
   readonly clientTls?: ClientTls;
   /** What the layers' `listener` or `dialer` fields read from `metadata`. */
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** How long another machine may take that is to listen for us, in milliseconds. Default: the layer's. */
+  readonly dialTimeoutMs?: number;
   /** Told what becomes of a listener that another machine holds. Returns at once. */
   readonly inform?: (text: string) => void;
 }

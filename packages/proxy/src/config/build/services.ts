@@ -63,9 +63,12 @@ export function servicePartsOf(
     ...(labels.length > 0 && { labels: Object.fromEntries(labels) }),
   });
   const needsTls = stack.some(({ type }) => type === 'tls');
+  // As in GOST 0 means the default.
+  const dialTimeoutMs = metadata?.dialTimeoutMs || defaultDialTimeoutMs;
   const layerOptions: LayerOptions = {
     metadata: trustingAll(listener, world.config) ?? listener?.metadata ?? {},
     ...(needsTls && { serverTls: world.serverTls(listener?.tls) }),
+    dialTimeoutMs,
     inform: (text) => {
       serviceLog.info(text);
     },
@@ -137,8 +140,7 @@ export function servicePartsOf(
     direct,
     loops: world.loops,
     retries: handler?.retries ?? 0,
-    // As in GOST 0 means the default.
-    dialTimeoutMs: metadata?.dialTimeoutMs || defaultDialTimeoutMs,
+    dialTimeoutMs,
     idleMs: metadata?.idleTimeoutMs ?? 0,
     ...optional('auth', autherOf(service, policies)),
     ...optional('skipsAuth', hostsIn(handler?.metadata?.['skipAuth'] as readonly string[] | undefined)),

@@ -18,7 +18,7 @@ function createRemote(type: string, network: 'tcp' | 'udp', fields: Fields): Tra
     dialer: {},
     overChain: true,
     ...(network === 'udp' && { accepts: 'datagrams' as const }),
-    wrap(under, { metadata, inform = () => undefined }) {
+    wrap(under, { metadata, dialTimeoutMs, inform = () => undefined }) {
       const { ttlMs } = metadata as RemoteOptions;
       const nobody = () =>
         Promise.reject(new ProxyError('unsupported', 'self', `${type} listens, and reaches nobody`));
@@ -29,6 +29,7 @@ function createRemote(type: string, network: 'tcp' | 'udp', fields: Fields): Tra
             under,
             { network, address, ...(ttlMs !== undefined && ttlMs > 0 && { peerTtlMs: ttlMs }) },
             { accept, problem, inform },
+            dialTimeoutMs,
           ),
         close: () => Promise.resolve(),
       };

@@ -65,18 +65,19 @@ class FarEnd {
 
   readonly problems: ProxyError[] = [];
 
-  listen(accept: Accept = () => undefined) {
-    return listenRemote(this.way, request, {
+  listen(accept: Accept = () => undefined, bindMs?: number) {
+    const told = {
       accept,
-      problem: (error) => {
+      problem: (error: ProxyError) => {
         this.problems.push(error);
         this.#look?.();
       },
-      inform: (text) => {
+      inform: (text: string) => {
         this.said.push(text);
         this.#look?.();
       },
-    });
+    };
+    return listenRemote(this.way, request, told, bindMs);
   }
 
   until(done: () => boolean): Promise<void> {
@@ -158,6 +159,15 @@ describe('a listener at the far end of a chain', () => {
     await far.until(() => far.problems.length === 1);
     await listening.close();
     expect(far.signals).toHaveLength(1);
+  });
+
+  test('that says nothing is given up in time, and asked for again', async () => {
+    const far = new FarEnd();
+    far.failures.push('hangs');
+    const listening = await far.listen(undefined, 20);
+    await far.until(() => far.said.length === 1);
+    expect(far.problems).toMatchObject([{ code: 'dialTimeout' }]);
+    await listening.close();
   });
 
   test('is refused where there is no far end', async () => {

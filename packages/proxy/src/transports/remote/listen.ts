@@ -5,7 +5,7 @@ import { withDeadline } from '../../core/reach.ts';
 import type { BindRequest, Way } from '../../core/way.ts';
 
 /** GOST's limit for reaching a node. */
-const bindMs = 15_000;
+const defaultBindMs = 15_000;
 
 /** After a failure it is tried again; what a reload leaves to its successor is free within moments. */
 const firstPauseMs = 100;
@@ -25,13 +25,14 @@ export interface RemoteTold {
 
 /**
  * Keeps a listener at the far end of a way for as long as nobody closes it: where the far end cannot be reached, or goes, it
- * is asked again, after 0.1 s at first and 5 s at last. Resolves at once, as the far end may come later than we. Rejects with
+ * is asked again, after 0.1 s at first and 5 s at last. Each time it may take `bindMs`, by default 15 s. Resolves at once, as the far end may come later than we. Rejects with
  * ProxyError `unsupported` where the way has no far end that could listen.
  */
 export function listenRemote(
   under: Way | undefined,
   request: BindRequest,
   { accept, problem, inform }: RemoteTold,
+  bindMs = defaultBindMs,
 ): Promise<Listening> {
   if (under?.bind === undefined)
     return Promise.reject(new ProxyError('unsupported', 'self', 'there is no far end that could listen'));
