@@ -50,6 +50,7 @@ const sections: readonly Section[] = page
 /** What runs until it is ended, and the line by which it says that it does. */
 const daemons: readonly (readonly [command: RegExp, ready: RegExp])[] = [
   [/^sallyport .*-L r(tcp|udp):/, /"msg":"(bound at|tunnel )/],
+  [/^sallyport -C (laptop|visitor)\.yml/, /"msg":".*(joined|gateway)/i],
   [/^sallyport /, /"msg":"\S+ listening on/],
   [/^node .*tunnels\.mjs --grpc/, /listen/i],
   [/^redis-server /, /Ready to accept connections/],
