@@ -15,7 +15,7 @@ export const tunnelId = '4d21094e-b74c-4916-86c1-d9fa36ea677b';
 export const tunnelHex = tunnelId.replaceAll('-', '');
 
 /** A connector that a node has given a name of its own. */
-export const connectorId = '9d2c7a1e-0000-4000-8000-000000000001';
+const connectorId = '9d2c7a1e-0000-4000-8000-000000000001';
 
 export const addr = (host: string, port: number): RelayFeature => ({ type: 'addr', address: { host, port } });
 

@@ -153,7 +153,7 @@ function hostFault(hostname: string): string | undefined {
 }
 
 /** A UUID, in small letters with its dashes. The zero one is none, as in GOST. */
-export function uuid(): Reader<string> {
+function uuid(): Reader<string> {
   return (value, path, reading) => {
     const wanted = 'a UUID such as `4d21094e-b74c-4916-86c1-d9fa36ea677b`';
     if (value.kind !== 'scalar') return wrongType(value, path, reading, wanted);
