@@ -155,6 +155,7 @@ A URL: [scheme://][user:password@][host]:port[/target][?name=value&name=value]
   The scheme is a handler and a listener, \`http+tls\`; one word stands for both, none for auto.
   Of -F it is a connector and a dialer. Parameters are those of GOST, and modules:
     auther admission bypass hosts resolver limiter recorder observer rewriter hop
+    ingress sd router
   each with a plugin's URL: grpc://token@host:port, grpcs://, plugin+http://, plugin+https://
   (of it: ?timeout=1s; a file has all settings). Quote what holds \`&\` or \`?\`.
 

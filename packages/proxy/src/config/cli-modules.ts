@@ -19,6 +19,9 @@ const sections = {
   observer: 'observers',
   rewriter: 'rewriters',
   hop: 'hops',
+  ingress: 'ingresses',
+  sd: 'sds',
+  router: 'routers',
 } as const;
 export type CliModule = keyof typeof sections;
 

@@ -127,6 +127,14 @@ export function servicesOfUrl(
     reading.report.error(limiter.keyPlace, '', `\`limiter\` and \`${limits.key}\` exclude each other`);
   if (rewriter !== undefined && targets.length === 0)
     reading.report.error(rewriter.keyPlace, '', '`rewriter` is for forward targets, and there are none');
+  // Modules that some handlers name among their own keys.
+  const { fields } = handlerMetadata(handler.text);
+  const named = Object.fromEntries(
+    (['ingress', 'sd', 'router'] as const).map((module) => {
+      const param = module in fields ? take(module) : undefined;
+      return [module, param && lists.named(module, param)];
+    }),
+  );
   const metadata = spreadParams(
     params,
     {
@@ -168,7 +176,7 @@ export function servicesOfUrl(
         auth,
         limiter: scoped.limiter && lists.named('limiter', scoped.limiter),
         observer: scoped.observer && lists.named('observer', scoped.observer),
-        metadata: mappingOrNothing(place, {}, metadata.handler),
+        metadata: mappingOrNothing(place, named, metadata.handler),
       }),
       listener: mappingOf(listener.place, {
         type: scalar(listener),

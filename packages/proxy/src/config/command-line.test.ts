@@ -234,6 +234,56 @@ describe('what a URL means', () => {
     });
   });
 
+  test('modules that a router names among its own keys, and a device that joins it', async () => {
+    const plugin = (addr: string) => ({ type: 'grpc', addr });
+    expect(
+      await good(
+        '-L',
+        'router://:8424?router=grpc://127.0.0.1:8000&sd=grpc://127.0.0.1:8000&entrypoint=192.0.2.1:1',
+      ),
+    ).toEqual({
+      services: [
+        {
+          ...{ name: 'service-0', addr: ':8424', listener: { type: 'tcp' } },
+          handler: {
+            type: 'router',
+            metadata: { sd: 'sd-0', router: 'router-0', entrypoint: '192.0.2.1:1' },
+          },
+        },
+      ],
+      sds: [{ name: 'sd-0', plugin: plugin('127.0.0.1:8000') }],
+      routers: [{ name: 'router-0', plugin: plugin('127.0.0.1:8000') }],
+    });
+    const id = '01234567-89ab-4def-8123-456789abcdef';
+    expect(
+      await good(
+        '-L',
+        'tun://:0/site-a?net=10.0.0.1/24',
+        '-F',
+        `router+tls://192.0.2.1:8424?router.id=${id}`,
+      ),
+    ).toMatchObject({
+      services: [
+        {
+          handler: { type: 'tun', chain: 'chain-0' },
+          listener: { type: 'tun', metadata: { net: '10.0.0.1/24' } },
+          forwarder: { nodes: [{ addr: 'site-a' }] },
+        },
+      ],
+      chains: [
+        {
+          hops: [
+            {
+              nodes: [
+                { connector: { type: 'router', metadata: { 'router.id': id } }, dialer: { type: 'tls' } },
+              ],
+            },
+          ],
+        },
+      ],
+    });
+  });
+
   test('a name stays one', async () => {
     expect(await errors('-L', 'http://:8080?auther=users')).toEqual([
       '-L:1:21: services[0].handler.auther: service-0: auther `users` is not defined; no auther is defined',
