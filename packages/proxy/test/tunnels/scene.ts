@@ -23,6 +23,7 @@ export const ids = {
 /** Closes in the opposite order what a test has opened. */
 export class Scene {
   readonly #closing: (() => unknown)[] = [];
+  readonly #ports = new Set<number>();
 
   add<T>(what: T, close: (what: T) => unknown): T {
     this.#closing.push(() => close(what));
@@ -69,14 +70,21 @@ export class Scene {
     };
   }
 
-  /** A port of this machine that nobody has. */
+  /** A port of this machine that nobody has, and that the system gives to nobody. */
   async port(): Promise<number> {
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    server.close();
-    await once(server, 'close');
-    return port;
+    for (;;) {
+      const port = 10_000 + Math.floor(Math.random() * 20_000);
+      if (this.#ports.has(port)) continue;
+      this.#ports.add(port);
+      const server = net.createServer();
+      const isFree = await new Promise<boolean>((resolve) => {
+        server.on('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+      });
+      if (!isFree) continue;
+      server.close();
+      await once(server, 'close');
+      return port;
+    }
   }
 
   /** A web server which says who it is, and what it was asked. `/hang` is not answered. */
