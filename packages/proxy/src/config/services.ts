@@ -47,6 +47,9 @@ export function checkServices(config: Config, report: Report): void {
         `is not used by handler \`${type}\`; handlers that forward: ${forwarding.join(', ')}`,
       );
     }
+    const asks = ['auther', 'authers', 'auth'].some((key) => service.handler?.has(key) === true);
+    if (handler.openWithoutAuther !== undefined && !asks)
+      report.warn(place, path, `has no auther: ${handler.openWithoutAuther}`);
     checkListenerChain(config, service, report);
     checkGateways(config, service, report);
     refuseCircle(config, service, report);

@@ -28,6 +28,8 @@ export interface Handler {
    * where there is one. Absent: a service with one is refused.
    */
   readonly forwards?: 'always' | 'optional';
+  /** What anybody may do where no auther is asked; whoever loads such a service is told. Absent: what the file says, and no more. */
+  readonly openWithoutAuther?: string;
   /**
    * True: the nodes of its forwarder are gateways of a router's network, which have no port, and the last node of its chain is a
    * router; a service without such a chain is refused.
@@ -62,8 +64,6 @@ export interface StartedHandler {
 /** What a service does for the sockets that its handler opens beside the listener. */
 export interface ServiceHost {
   readonly name: string;
-  /** True where clients of the service are asked who they are. */
-  readonly authenticates: boolean;
   /** The way out that no chain leads along: to other nodes of the same kind. */
   readonly direct: Way;
   /**

@@ -109,7 +109,6 @@ class Service {
     const { handler, options, before, service, problem, inform = () => undefined } = this.#parts;
     const host: ServiceHost = {
       name: service,
-      authenticates: this.#parts.auth !== undefined,
       direct: this.#parts.direct,
       problem,
       inform,

@@ -10,6 +10,7 @@ export const router: Protocol = {
   handler: {
     metadata: handlerFields,
     serves: 'stream',
+    openWithoutAuther: 'anybody who can connect may join any network, as any gateway',
     start: startRouter,
     // Sites know each other by what is kept for the service.
     handle: () =>

@@ -11,6 +11,7 @@ export const tunnel: Protocol = {
   handler: {
     metadata: handlerFields,
     serves: 'stream',
+    openWithoutAuther: 'anybody who can connect may register any tunnel id',
     start: (host, options, before) => startTunnel(host, options, before),
     // Tunnels are kept for the service.
     handle: () =>
