@@ -4,13 +4,13 @@ import type { Datagrams } from '../../core/datagrams.ts';
 import { ProxyError } from '../../core/errors.ts';
 import type { ConnectorOptions } from '../../core/protocol.ts';
 import { askRelay } from '../../core/relay-messages/ask.ts';
-import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import type { Context, Way } from '../../core/way.ts';
 import { relayCommands } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
 import type { ConnectorMetadata } from './options.ts';
+import { createSitePackets } from './site-packets.ts';
 
 /**
  * Joins a router's network as the gateway that `gateway` names; its port says nothing. What is sent and received then are IP
@@ -28,7 +28,7 @@ export async function joinRouter(
     signal,
     timeoutMs: connectTimeoutMs,
   });
-  return createRelayDatagrams(node, gateway);
+  return createSitePackets(node, gateway);
 }
 
 /** Rejects: a router carries packets between sites, and no connections. */

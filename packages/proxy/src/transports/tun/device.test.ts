@@ -33,6 +33,7 @@ function systemOf(failures: Partial<Record<keyof System, string>>, answer = 0) {
       expect(open.delete(fd)).toBe(true);
       return 0;
     },
+    read: () => call('read', () => 0),
     write: () => call('write', () => 0),
     socket: () => call('socket', opened),
     send: (_fd, _bytes, length) => call('send', () => length),

@@ -11,6 +11,8 @@ export interface System {
   pipe2(fds: number[], flags: number): number;
   dup3(from: number, to: number, flags: number): number;
   close(fd: number): number;
+  /** Fills the bytes from their beginning. */
+  read(fd: number, bytes: Buffer, length: number): number;
   write(fd: number, bytes: Uint8Array, length: number): number;
   socket(family: number, type: number, protocol: number): number;
   send(fd: number, bytes: Buffer, length: number, flags: number): number;
@@ -55,6 +57,7 @@ async function load(): Promise<System> {
     pipe2: bind('int pipe2(_Out_ int *fds, int flags)'),
     dup3: bind('int dup3(int from, int to, int flags)'),
     close: bind('int close(int fd)'),
+    read: bind('long read(int fd, void *bytes, size_t length)'),
     write: bind('long write(int fd, const void *bytes, size_t length)'),
     socket: bind('int socket(int family, int type, int protocol)'),
     send: bind('long send(int fd, const void *bytes, size_t length, int flags)'),
