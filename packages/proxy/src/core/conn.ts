@@ -45,6 +45,11 @@ export interface Conn extends Ends {
   /** Resolves when more may be written (not when the peer has it). */
   write(bytes: Uint8Array): Promise<void>;
   /**
+   * Writes all of them, as one piece and in this order, without making one of them first: for many long ones. Absent where they
+   * would have to be joined in any case; then whoever has them joins them.
+   */
+  writeParts?(parts: readonly Uint8Array[]): Promise<void>;
+  /**
    * Half-closes our direction after what was written. Resolves when the system has taken all of it, or the connection is
    * over. Never rejects.
    */

@@ -84,6 +84,30 @@ describe('a Conn over a socket', () => {
     expect(total).toBe(32 << 20);
   });
 
+  test('parts go in one piece and wait for the peer as a single write does', async () => {
+    const { conn, peer } = await pair();
+    peer.setEncoding('utf8');
+    await conn.writeParts!(['one ', '', 'two ', 'three'].map((part) => Buffer.from(part)));
+    expect(await once(peer, 'data')).toEqual(['one two three']);
+    peer.pause();
+    let isWritten = false;
+    // More than the kernel holds.
+    const written = conn.writeParts!(Array.from({ length: 64 }, () => Buffer.alloc(256 * 1024, 'x')));
+    void written.then(() => (isWritten = true));
+    await new Promise(setImmediate);
+    expect(isWritten).toBe(false);
+    let got = 0;
+    peer.on('data', (text: string) => (got += text.length)).resume();
+    await written;
+    await conn.end();
+    await once(peer, 'end');
+    expect(got).toBe(64 * 256 * 1024);
+    await expect(conn.writeParts!([Buffer.from('late')])).rejects.toMatchObject({ code: 'internal' });
+    peer.destroy();
+    await conn.closed;
+    await expect(conn.writeParts!([Buffer.from('later')])).rejects.toMatchObject({ code: 'clientClosed' });
+  });
+
   test('a reset by the peer is seen although nobody reads, and told once what came before was read', async () => {
     const { conn, peer } = await pair();
     peer.write('before');

@@ -146,13 +146,29 @@ class SocketConn implements Conn {
   }
 
   write(bytes: Uint8Array): Promise<void> {
-    if (this.#isOver) return Promise.reject(this.#reason());
-    if (this.#ending !== undefined) {
-      return Promise.reject(
-        new ProxyError('internal', 'self', 'written to a connection after its direction was ended'),
-      );
-    }
-    if (bytes.length === 0 || this.#socket.write(bytes)) return Promise.resolve();
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return bytes.length === 0 || this.#socket.write(bytes) ? Promise.resolve() : this.#untilDrained();
+  }
+
+  writeParts(parts: readonly Uint8Array[]): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const socket = this.#socket;
+    let takesMore = true;
+    socket.cork();
+    for (const part of parts) takesMore = socket.write(part);
+    socket.uncork();
+    return takesMore ? Promise.resolve() : this.#untilDrained();
+  }
+
+  #refusal(): ProxyError | undefined {
+    if (this.#isOver) return this.#reason();
+    if (this.#ending === undefined) return undefined;
+    return new ProxyError('internal', 'self', 'written to a connection after its direction was ended');
+  }
+
+  #untilDrained(): Promise<void> {
     return (this.#draining ??= new Promise((resolve, reject) => {
       this.#drain = { resolve, reject };
     }));

@@ -5,6 +5,9 @@ import { abused } from './faults.ts';
 /** What is written at once, about: a piece that WebSockets and TLS carry well. */
 const batchBytes = 64 * 1024;
 
+/** Parts that are shorter on average are sooner copied than handed to the system one by one. */
+const longBytes = 1024;
+
 /**
  * Frames without data that wait because the peer does not read. A peer that reads never comes near it; one that makes us
  * answer and answer would otherwise fill the memory.
@@ -96,7 +99,7 @@ export class Outgoing {
           if (sender.isReady) this.#ready.add(sender);
         }
         done = this.#afterNext.splice(0);
-        if (parts.length > 0) await this.#conn.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+        if (parts.length > 0) await this.#write(parts, bytes);
         for (const each of done.splice(0)) each();
       }
     } catch (cause) {
@@ -105,5 +108,13 @@ export class Outgoing {
       this.#isPumping = false;
       for (const each of [...done, ...this.#afterNext.splice(0)]) each();
     }
+  }
+
+  /** As one piece, of which `bytes` are data. */
+  #write(parts: readonly Buffer[], bytes: number): Promise<void> {
+    const conn = this.#conn;
+    if (parts.length === 1) return conn.write(parts[0]!);
+    if (conn.writeParts !== undefined && bytes >= parts.length * longBytes) return conn.writeParts(parts);
+    return conn.write(Buffer.concat(parts));
   }
 }
