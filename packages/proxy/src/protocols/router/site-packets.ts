@@ -2,14 +2,7 @@ import { lingeringClose } from '../../core/linger.ts';
 import type { Address, Conn } from '../../core/conn.ts';
 import type { Datagrams } from '../../core/datagrams.ts';
 import { PacketFrames } from '../../wire/packet-frames.ts';
-
-/** What may wait for a node that reads slowly; packets beyond are dropped, as a network would. */
-const maxQueuedBytes = 512 * 1024;
-
-/** Packets are put into memory of that size, one behind the other. */
-const slabBytes = 64 * 1024;
-
-const maxPacketBytes = 0xffff;
+import { PacketWriter } from './packet-writer.ts';
 
 /**
  * A site's packets in the connection with its router, which from now on belongs to them; `gateway` is whose they are. Packets that
@@ -29,15 +22,11 @@ class SitePackets implements Datagrams {
   #end!: () => void;
   #isOpen = true;
   #reading: Promise<Buffer | null> | undefined;
-  /** What is sent stands here from `#from` to `#to`, and is not written over. */
-  #slab = Buffer.alloc(0);
-  #from = 0;
-  #to = 0;
-  #isDue = false;
-  #queuedBytes = 0;
+  readonly #writer: PacketWriter;
 
   constructor(conn: Conn, gateway: Address) {
     this.#conn = this.carrier = conn;
+    this.#writer = new PacketWriter(conn);
     this.local = conn.local;
     this.remote = gateway;
     this.closed = new Promise((resolve) => (this.#end = resolve));
@@ -54,6 +43,7 @@ class SitePackets implements Datagrams {
       () => {
         // Nothing follows any more.
         this.#isOpen = false;
+        this.#writer.close();
         this.#conn.reset();
         this.#end();
       },
@@ -61,44 +51,18 @@ class SitePackets implements Datagrams {
   }
 
   send(data: Uint8Array): boolean {
-    const bytes = 2 + data.length;
-    if (!this.#isOpen || data.length > maxPacketBytes || this.#queuedBytes + bytes > maxQueuedBytes)
-      return false;
-    if (this.#slab.length - this.#to < bytes) {
-      this.#flush();
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(slabBytes, bytes));
-      this.#from = this.#to = 0;
-    }
-    this.#slab.writeUInt16BE(data.length, this.#to);
-    this.#slab.set(data, this.#to + 2);
-    this.#to += bytes;
-    this.#queuedBytes += bytes;
-    if (this.#isDue) return true;
-    this.#isDue = true;
-    queueMicrotask(this.#flush);
-    return true;
+    return this.#writer.packet(data);
   }
 
   close(): void {
     if (!this.#isOpen) return;
-    this.#flush();
     this.#isOpen = false;
+    this.#writer.flush();
+    this.#writer.close();
     this.#end();
     // Its reader may still wait for bytes that nobody wants any more; the first of them go there.
     void lingeringClose(this.#conn, { read: this.#read });
   }
-
-  readonly #flush = (): void => {
-    this.#isDue = false;
-    const length = this.#to - this.#from;
-    if (length === 0 || !this.#isOpen) return;
-    const written = () => {
-      this.#queuedBytes -= length;
-    };
-    // Whoever reads finds out that the connection broke.
-    this.#conn.write(this.#slab.subarray(this.#from, this.#to)).then(written, written);
-    this.#from = this.#to;
-  };
 
   /** Whoever closes it while a read is under way shares that. */
   readonly #read = (): Promise<Buffer | null> =>

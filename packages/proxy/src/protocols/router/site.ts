@@ -4,9 +4,7 @@ import type { PolicyOf } from '../../core/policies.ts';
 import type { Session } from '../../core/session.ts';
 import { threadWheel } from '../../core/wheel.ts';
 import type { Asker } from './answers.ts';
-
-/** What may wait for a site that reads slowly; packets beyond are dropped, as a network would. */
-const maxQueuedBytes = 512 * 1024;
+import { PacketWriter } from './packet-writer.ts';
 
 /** What of one site's packets may wait for answers, in bytes. */
 const maxWaitingBytes = 256 * 1024;
@@ -17,9 +15,6 @@ const maxQuestions = 64;
 /** Questions without an answer that one site may ask in a second: they are not remembered, and each packet would ask again. */
 const maxFailures = 16;
 const failuresMs = 1000;
-
-/** A piece keeps all of the memory that it was read into; one that is a smaller part of it than that is copied. */
-const maxKeptFactor = 4;
 
 /** Who is asked in a site's name, and for how long answers count. */
 export interface SiteModules {
@@ -53,8 +48,7 @@ export class Site implements SiteModules, Asker {
   /** Packets to it or from it that were not passed on. */
   dropped = 0;
   isGone = false;
-  readonly #conn: Conn;
-  #queuedBytes = 0;
+  readonly #writer: PacketWriter;
   #waitingBytes = 0;
   #questions = 0;
   #failures = 0;
@@ -68,24 +62,12 @@ export class Site implements SiteModules, Asker {
     this.sd = sd;
     this.routeKeptMs = routeKeptMs;
     this.sdKeptMs = sdKeptMs;
-    this.#conn = conn;
+    this.#writer = new PacketWriter(conn);
   }
 
   /** Sends whole frames, which stand in these bytes; they are not changed any more. What it does not read in time is dropped. */
   send(bytes: Buffer, start: number, end: number): void {
-    const length = end - start;
-    if (this.isGone || this.#queuedBytes + length > maxQueuedBytes) {
-      this.dropped++;
-      return;
-    }
-    const piece = bytes.subarray(start, end);
-    const isSmall = length * maxKeptFactor < bytes.buffer.byteLength;
-    this.#queuedBytes += length;
-    const written = () => {
-      this.#queuedBytes -= length;
-    };
-    // Whoever reads finds out that the connection broke.
-    this.#conn.write(isSmall ? Buffer.from(piece) : piece).then(written, written);
+    if (this.isGone || !this.#writer.frames(bytes, start, end)) this.dropped++;
   }
 
   wait(bytes: number): boolean {

@@ -8,6 +8,9 @@ import type { UdpListenerOptions } from './options.ts';
 import { createPeers } from './peers.ts';
 import { openSocket } from './socket.ts';
 
+/** What may wait in the system until it is looked at. */
+const receiveBufferBytes = 1024 * 1024;
+
 /** Dropped datagrams are counted, and told at most so often. */
 const tellDropsMs = 10_000;
 
@@ -96,9 +99,20 @@ function bindTo({ host, port }: Address): Promise<Socket> {
     socket.once('error', failed);
     socket.bind({ address: host, port }, () => {
       socket.off('error', failed);
+      makeRoom(socket);
       resolve(socket);
     });
   });
+}
+
+/** All peers share the socket's room in the system, and the usual two hundred kilobytes are one burst of one of them. */
+function makeRoom(socket: Socket): void {
+  try {
+    // Linux gives as much of it as net.core.rmem_max allows.
+    socket.setRecvBufferSize(receiveBufferBytes);
+  } catch {
+    // Systems that allow less say so, and the socket has the room that it had.
+  }
 }
 
 function listenError(at: Address, error: unknown): ProxyError {
