@@ -1,41 +1,33 @@
 import { isIP } from 'node:net';
-import { performance } from 'node:perf_hooks';
 import { canonicalTarget, formatAddress } from '../../core/address.ts';
 import type { Address, Conn, End } from '../../core/conn.ts';
 import type { Datagrams } from '../../core/datagrams.ts';
 import { ProxyError } from '../../core/errors.ts';
-import { Handshake } from '../../core/handshake.ts';
-import { lingeringClose } from '../../core/linger.ts';
 import type { HandlerOptions } from '../../core/protocol.ts';
 import type { Target } from '../../core/route.ts';
 import type { Session } from '../../core/session.ts';
 import { relaySniffed } from '../../core/sniffing/relay-sniffed.ts';
 import { createUdpTunnel } from '../../core/udp-tunnel.ts';
-import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
+import { formatRelayResponse, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { createRelayDatagrams } from '../../core/relay-messages/datagrams.ts';
 import { serveRelayBind } from './bind-server.ts';
 import { glueConn } from './glued-conn.ts';
-import { defaultReadTimeoutMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
-import { statusOf } from '../../core/relay-messages/replies.ts';
 import { credentialsOf, wishOf } from '../../core/relay-messages/request.ts';
 import type { Wish } from '../../core/relay-messages/request.ts';
+import { serveRelayRequest } from '../../core/relay-messages/serve-request.ts';
+import type { RelayExchange } from '../../core/relay-messages/serve-request.ts';
 
 /** One client's request, as far as it has come. */
-interface Exchange {
+interface Exchange extends RelayExchange {
   readonly session: Session;
   readonly metadata: HandlerMetadata;
-  readonly conn: Conn;
-  /** True once a byte has come that the protocol begins with: whoever speaks another is told nothing. */
-  begun: boolean;
   wish?: Wish;
   /** Canonical. */
   target?: Address;
   /** Where the service forwards to. */
   node?: Target;
-  /** What the client has been told. */
-  status?: number;
 }
 
 /**
@@ -46,35 +38,14 @@ interface Exchange {
 export async function handleRelay(client: End, session: Session, options: HandlerOptions): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'relay needs a connection');
   const metadata = options.metadata as HandlerMetadata;
-  const started = performance.now();
-  const exchange: Exchange = { session, metadata, conn: client, begun: false };
-  let error: ProxyError | undefined;
-  try {
-    error = await serve(exchange, await readRequest(exchange));
-  } catch (cause) {
-    error = ProxyError.from(cause);
-    await tell(exchange, error);
-  }
-  note(exchange, error, performance.now() - started);
-  if (error === undefined) return;
-  if (exchange.status === undefined || exchange.status === relayStatus.ok) throw error;
-  await lingeringClose(client);
-}
-
-async function readRequest(exchange: Exchange): Promise<RelayRequest> {
-  const { conn, metadata } = exchange;
-  const handshake = new Handshake(conn, {
-    side: 'client',
-    timeoutMs: metadata.readTimeoutMs || defaultReadTimeoutMs,
+  const exchange: Exchange = { session, metadata, conn: client };
+  await serveRelayRequest(exchange, {
+    timeoutMs: metadata.readTimeoutMs,
+    serve: (request) => serve(exchange, request),
+    note: (error, ms) => {
+      note(exchange, error, ms);
+    },
   });
-  try {
-    return await handshake.read((bytes) => {
-      exchange.begun ||= bytes[0] === 1;
-      return parseRelayRequest(bytes);
-    });
-  } finally {
-    handshake.done();
-  }
 }
 
 async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyError | undefined> {
@@ -171,18 +142,6 @@ async function acceptFor(exchange: Exchange, upstream: End): Promise<Conn> {
   }
   exchange.status = relayStatus.ok;
   return metadata.nodelay === true ? conn : glueConn(conn, { head });
-}
-
-/** Tells the client what went wrong, where it can still be told. */
-async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
-  const status = statusOf(error);
-  if (!exchange.begun || exchange.status !== undefined || status === undefined) return;
-  try {
-    await exchange.conn.write(formatRelayResponse(status));
-    exchange.status = status;
-  } catch {
-    // The client has gone; the error that it was to be told is on its way to the log.
-  }
 }
 
 function note(

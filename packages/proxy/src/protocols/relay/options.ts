@@ -42,8 +42,6 @@ export const connectorFields = {
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
 export type ConnectorMetadata = Partial<FromFields<typeof connectorFields>>;
 
-export const defaultReadTimeoutMs = 15_000;
-
 /**
  * How long a request or a yes waits for the bytes that it can go out with. GOST waits for ever, and whoever is behind the other
  * end and waits for it to speak first does so as well. Ten milliseconds outlast a program that has its first bytes ready, and

@@ -27,6 +27,10 @@ class TestAsker implements Asker {
     if (hasFailed) this.failures++;
   }
 
+  drop() {
+    this.dropped++;
+  }
+
   wait(bytes: number) {
     if (this.bytes + bytes > 100_000) return false;
     this.bytes += bytes;

@@ -4,8 +4,8 @@ import type { Wheel, WheelTimer } from '../../core/wheel.ts';
 
 /** In whose name something is asked and waits. */
 export interface Asker {
-  /** Its packets that were not passed on. */
-  dropped: number;
+  /** Counts a packet of its that was not passed on. */
+  drop(): void;
   /** Whether one more question may be asked in its name. Whoever asked tells {@link asked} how it went. */
   mayAsk(): boolean;
   asked(hasFailed: boolean): void;
@@ -91,7 +91,7 @@ export class Answers<Key extends number | string, Answer extends object, From ex
     const asked = entry ?? this.#add(key);
     if (!asked.isAsking) {
       if (!from.mayAsk()) {
-        from.dropped++;
+        from.drop();
         if (entry === undefined) this.#entries.delete(key);
         return undefined;
       }
@@ -140,7 +140,7 @@ export class Answers<Key extends number | string, Answer extends object, From ex
   #hold(entry: Entry<Answer, From>, bytes: Buffer, start: number, end: number, from: From): void {
     const { waiting } = entry;
     if (waiting === undefined || waiting.length >= maxWaiting || !from.wait(end - start)) {
-      from.dropped++;
+      from.drop();
       return;
     }
     // What it came in would be kept for as long.
@@ -202,5 +202,5 @@ export class Answers<Key extends number | string, Answer extends object, From ex
 }
 
 function drop({ from }: Waiting<Asker>): void {
-  from.dropped++;
+  from.drop();
 }

@@ -63,12 +63,17 @@ describe('a network', () => {
 
   test('drops what has no route, what is no packet, and what nobody is there for', async () => {
     const asked: string[] = [];
-    const { a, b } = await twoSites(routesTo({ ...routes, '10.3.0.1': 'site-c', '10.4.0.1': '' }, asked));
+    const { service, a, b } = await twoSites(
+      routesTo({ ...routes, '10.3.0.1': 'site-c', '10.4.0.1': '' }, asked),
+    );
     const lost = ['10.9.9.9', '10.9.9.9', '10.3.0.1', '10.4.0.1'].map((to) => ipPacket('10.1.0.2', to));
     a.send(...lost, Buffer.alloc(0), Buffer.from('no packet'), toB('cut').subarray(0, 21), toB('whole'));
     expect(await b.next()).toEqual(toB('whole'));
     expect(b.waiting).toEqual([]);
     expect(asked).toEqual(['10.9.9.9', '10.3.0.1', '10.4.0.1', '10.2.0.5']);
+    a.socket.end();
+    const { traffic } = await service.event('closed', ({ user }) => user.startsWith('site-a'));
+    expect(traffic.dropped).toBe(7);
   });
 
   test('packets arrive whole, however the connection cuts them', async () => {

@@ -1,23 +1,21 @@
-import { performance } from 'node:perf_hooks';
 import { formatAddress } from '../../core/address.ts';
 import { createAnnouncer } from '../../core/announcer.ts';
 import type { Announcer } from '../../core/announcer.ts';
 import { createBackgroundQueue } from '../../core/background-queue.ts';
-import type { Address, Conn, End } from '../../core/conn.ts';
+import type { Address, End } from '../../core/conn.ts';
 import { ProxyError } from '../../core/errors.ts';
-import { Handshake } from '../../core/handshake.ts';
-import { lingeringClose } from '../../core/linger.ts';
 import type { HandlerOptions, ServiceHost, StartedHandler } from '../../core/protocol.ts';
-import { statusOf } from '../../core/relay-messages/replies.ts';
 import { credentialsOf } from '../../core/relay-messages/request.ts';
+import { serveRelayRequest } from '../../core/relay-messages/serve-request.ts';
+import type { RelayExchange } from '../../core/relay-messages/serve-request.ts';
 import type { Session } from '../../core/session.ts';
 import { threadWheel } from '../../core/wheel.ts';
-import { formatRelayResponse, parseRelayRequest, relayStatus } from '../../wire/relay.ts';
+import { formatRelayResponse, relayStatus } from '../../wire/relay.ts';
 import type { RelayRequest } from '../../wire/relay.ts';
 import { parseUuid } from '../../wire/uuid.ts';
 import { nodeTtlMs, serveNode } from './entrypoint.ts';
 import { Networks } from './networks.ts';
-import { defaultKeptMs, defaultReadTimeoutMs, defaultRenewMs, minRenewMs } from './options.ts';
+import { defaultKeptMs, defaultRenewMs, minRenewMs } from './options.ts';
 import type { HandlerMetadata } from './options.ts';
 import { joiningOf, nameOf } from './request.ts';
 import type { Joining } from './request.ts';
@@ -35,15 +33,10 @@ interface Router {
 }
 
 /** One client's request, as far as it has come. */
-interface Exchange {
+interface Exchange extends RelayExchange {
   readonly router: Router;
   readonly session: Session;
-  readonly conn: Conn;
-  /** True once a byte has come that the protocol begins with: whoever speaks another is told nothing. */
-  begun: boolean;
   joining?: Joining;
-  /** What the client has been told. */
-  status?: number;
 }
 
 /**
@@ -58,12 +51,18 @@ export async function startRouter(
   const metadata = written as HandlerMetadata;
   const networks = before instanceof Networks ? before : new Networks();
   const { entrypoint, sd } = metadata;
+  /** Nodes that send packets here. */
+  const others = new Set<End>();
   networks.hold();
   let at: Address | undefined;
   try {
     if (entrypoint !== undefined) {
       const request = { network: 'udp', address: entrypoint, peerTtlMs: nodeTtlMs } as const;
-      const { address } = await host.entrypoint(request, (end) => serveNode(end, networks));
+      const { address } = await host.entrypoint(request, async (end) => {
+        others.add(end);
+        await serveNode(end, networks);
+        others.delete(end);
+      });
       at = { host: entrypoint.host, port: address.port };
       host.inform(`packets of other nodes come in at ${formatAddress(address)}`);
     }
@@ -96,6 +95,10 @@ export async function startRouter(
   return {
     keeps: networks,
     handle: (end, session) => handleSite(router, end, session),
+    retire() {
+      // What they send next is for the configuration that comes next.
+      for (const end of others) if (end.kind === 'datagrams') end.close();
+    },
     async close() {
       networks.release();
       await queue.close();
@@ -105,33 +108,14 @@ export async function startRouter(
 
 async function handleSite(router: Router, client: End, session: Session): Promise<void> {
   if (client.kind !== 'stream') throw new ProxyError('unsupported', 'self', 'a router needs a connection');
-  const started = performance.now();
-  const exchange: Exchange = { router, session, conn: client, begun: false };
-  let error: ProxyError | undefined;
-  try {
-    error = await serve(exchange, await readRequest(exchange));
-  } catch (cause) {
-    error = ProxyError.from(cause);
-    await tell(exchange, error);
-  }
-  note(exchange, error, performance.now() - started);
-  if (error === undefined) return;
-  if (exchange.status === undefined || exchange.status === relayStatus.ok) throw error;
-  await lingeringClose(client);
-}
-
-async function readRequest(exchange: Exchange): Promise<RelayRequest> {
-  const { conn, router } = exchange;
-  const timeoutMs = router.metadata.readTimeoutMs || defaultReadTimeoutMs;
-  const handshake = new Handshake(conn, { side: 'client', timeoutMs });
-  try {
-    return await handshake.read((bytes) => {
-      exchange.begun ||= bytes[0] === 1;
-      return parseRelayRequest(bytes);
-    });
-  } finally {
-    handshake.done();
-  }
+  const exchange: Exchange = { router, session, conn: client };
+  await serveRelayRequest(exchange, {
+    timeoutMs: router.metadata.readTimeoutMs,
+    serve: (request) => serve(exchange, request),
+    note: (error, ms) => {
+      note(exchange, error, ms);
+    },
+  });
 }
 
 async function serve(exchange: Exchange, request: RelayRequest): Promise<ProxyError | undefined> {
@@ -167,7 +151,8 @@ function checkTags(tags: readonly string[], { router }: Joining): void {
 }
 
 /** The rule of the gateway's name must lead to the router. Rejects with ProxyError `noRoute`. */
-async function checkIngress({ router, session }: Exchange, { gateway, router: id }: Joining): Promise<void> {
+async function checkIngress(exchange: Exchange, { gateway, router: id }: Joining): Promise<void> {
+  const { router, session } = exchange;
   const { ingress: name } = router.metadata;
   const ingress = name === undefined ? undefined : router.modules?.ingress(name);
   if (ingress === undefined) return;
@@ -180,6 +165,7 @@ async function checkIngress({ router, session }: Exchange, { gateway, router: id
   });
   // A mark of privacy says nothing of a gateway, which has no visitors.
   if (endpoint !== undefined && isSameId(endpoint.replace(/^\$/, ''), id)) return;
+  exchange.refusal = relayStatus.hostUnreachable;
   throw new ProxyError('noRoute', 'client', `no rule says that ${gateway} belongs to the router ${id}`);
 }
 
@@ -198,19 +184,6 @@ function modulesOf({ metadata, modules }: Router, id: string): SiteModules {
     routeKeptMs: metadata.routerCacheExpirationMs || defaultKeptMs,
     sdKeptMs: metadata.sdCacheExpirationMs || defaultKeptMs,
   };
-}
-
-/** Tells the client what went wrong, where it can still be told. */
-async function tell(exchange: Exchange, error: ProxyError): Promise<void> {
-  const isElsewhere = error.code === 'noRoute';
-  const status = isElsewhere ? relayStatus.hostUnreachable : statusOf(error);
-  if (!exchange.begun || exchange.status !== undefined || status === undefined) return;
-  try {
-    await exchange.conn.write(formatRelayResponse(status));
-    exchange.status = status;
-  } catch {
-    // The client has gone; the error that it was to be told is on its way to the log.
-  }
 }
 
 function note({ session, joining, status }: Exchange, error: ProxyError | undefined, ms: number): void {

@@ -101,7 +101,7 @@ export class Network {
   take(bytes: Buffer, start: number, end: number, from: Site): Site | undefined {
     const key = isIpPacket(bytes, start + 2, end) ? destinationKey(bytes, start + 2) : undefined;
     if (key === undefined || staysOnLink(key)) {
-      from.dropped++;
+      from.drop();
       return undefined;
     }
     const route = this.#routes.find(key, bytes, start, end, from);
@@ -125,7 +125,7 @@ export class Network {
     const site = gateway === undefined ? undefined : this.#siteOf(gateway, bytes, start);
     if (site !== undefined) return site;
     if (gateway === undefined || from.sd === undefined) {
-      from.dropped++;
+      from.drop();
       return undefined;
     }
     const elsewhere = this.#elsewhere.find(gateway, bytes, start, end, from);
@@ -140,10 +140,10 @@ export class Network {
     for (let tried = 0; tried < nodes.length; tried++) {
       const node = nodes[(first + tried) % nodes.length]!;
       if (!node.has(name, now)) continue;
-      if (!node.send(head, bytes, start + 2, end)) from.dropped++;
+      if (!node.send(head, bytes, start + 2, end)) from.drop();
       return;
     }
-    from.dropped++;
+    from.drop();
   }
 
   /** Of several connections of a gateway a conversation goes through one, so that its packets stay in order. */

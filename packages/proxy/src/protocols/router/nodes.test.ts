@@ -376,3 +376,13 @@ test('an entrypoint that is taken is said at the start', async () => {
   const metadata = { entrypoint: { host, port: Number(port) } };
   await expect(startRouterService(cleanup, { metadata })).rejects.toMatchObject({ code: 'addressInUse' });
 });
+
+test('a node that sends packets does not hold up a service that stops', async () => {
+  const sd = new TestSd();
+  const [node, there] = [await startNode(sd), await startForeignNode()];
+  const b = await joinAs(cleanup, node.port, 'site-b');
+  await sd.until(1);
+  await there.send(Buffer.concat([headOf('site-b'), toB('one')]), sd.services[0]!.address);
+  await b.next();
+  await node.service.stop();
+});

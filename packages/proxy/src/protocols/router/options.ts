@@ -62,8 +62,6 @@ export const connectorFields = {
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
 export type ConnectorMetadata = FromFields<typeof connectorFields>;
 
-export const defaultReadTimeoutMs = 15_000;
-
 /** GOST's default of both caches. */
 export const defaultKeptMs = 1000;
 

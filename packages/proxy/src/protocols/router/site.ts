@@ -45,8 +45,6 @@ export class Site implements SiteModules, Asker {
   readonly sd: PolicyOf<'sd'> | undefined;
   readonly routeKeptMs: number;
   readonly sdKeptMs: number;
-  /** Packets to it or from it that were not passed on. */
-  dropped = 0;
   isGone = false;
   readonly #writer: PacketWriter;
   #waitingBytes = 0;
@@ -67,7 +65,12 @@ export class Site implements SiteModules, Asker {
 
   /** Sends whole frames, which stand in these bytes; they are not changed any more. What it does not read in time is dropped. */
   send(bytes: Buffer, start: number, end: number): void {
-    if (this.isGone || !this.#writer.frames(bytes, start, end)) this.dropped++;
+    if (this.isGone || !this.#writer.frames(bytes, start, end)) this.drop();
+  }
+
+  /** Counts a packet to it or from it that was not passed on. */
+  drop(): void {
+    this.session.countDropped();
   }
 
   wait(bytes: number): boolean {

@@ -48,6 +48,30 @@ describe('each request of a connection', () => {
     for (const { visit } of scene.visits) expect(visit).toMatchObject({ source, network: 'tcp' });
   });
 
+  test('is asked of another connector where one goes without an answer, once, and only if it may be', async () => {
+    const scene = await startEntrypoint(cleanup, { entrypoint: { keepAlive: false } });
+    const leave = async () => {
+      const stream = await scene.one.next();
+      await stream.head();
+      stream.socket.destroy();
+    };
+    const client = await connectPeer(cleanup, scene.proxy.port);
+    client.say(get('one.test', '/1'));
+    await leave();
+    const [head] = await answered(scene.one, 'served');
+    expect(head).toMatch(/^GET \/1 /);
+    await client.take('served');
+    client.say(get('one.test', '/2'));
+    await leave();
+    await leave();
+    await client.take('502 Bad Gateway');
+    const other = await connectPeer(cleanup, scene.proxy.port);
+    other.say('POST /3 HTTP/1.1\r\nHost: one.test\r\nContent-Length: 0\r\n\r\n');
+    await leave();
+    await other.take('502 Bad Gateway');
+    expect(scene.visits).toHaveLength(5);
+  });
+
   test.each([true, false])(
     'a stream is used again for the same host only with keepAlive: %s',
     async (keepAlive) => {

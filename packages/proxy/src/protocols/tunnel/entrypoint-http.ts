@@ -75,6 +75,8 @@ async function serveOne(
     request,
     where,
     answerMs: options.readTimeoutMs,
+    // A connector, or a node, may have gone just now, and others may be there.
+    mayGoElsewhere: true,
     reach: () =>
       origins.use(async (kept) => {
         const usable = mayReuse ? (kept as Stream | undefined) : undefined;

@@ -47,12 +47,21 @@ describe('the first bytes', () => {
     expect((await scene.proxy.event('closed')).error).toBeUndefined();
   });
 
-  test('are not waited for by a service that stops', async () => {
+  test('are served by a service that stops where they come at once, and not waited for', async () => {
     const scene = await startEntrypoint(cleanup);
     const client = await connectPeer(cleanup, scene.proxy.port);
     await scene.proxy.event('opened');
-    await scene.proxy.service.stop();
+    const quick = await connectPeer(cleanup, scene.proxy.port);
+    await scene.proxy.event(
+      'opened',
+      () => scene.proxy.events.filter(({ kind }) => kind === 'opened').length === 2,
+    );
+    const stopped = scene.proxy.service.stop();
+    quick.socket.end(get('unknown.test'));
+    expect(await quick.all()).toMatch(/^HTTP\/1\.1 502 /);
+    expect(client.socket.closed).toBe(false);
     await client.all();
+    await stopped;
   });
 
   test('whatever they are, the visitor is answered or the connection ends, and nothing stays', async () => {

@@ -20,6 +20,9 @@ const tlsLaps = 2;
 /** Requests of visitors for one source may look the same. */
 const relayLaps = 32;
 
+/** So long, in milliseconds, a service that stops waits for those who have just come, as they are about to speak. */
+const lastWordsMs = 1000;
+
 /**
  * Makes what serves the visitors of one entrypoint. By its first byte a connection is the relay protocol (1), TLS (0x16), which
  * is passed on unread, or HTTP/1.x; each gets to a tunnel by the name of the host that it says. What is served rejects with
@@ -52,8 +55,11 @@ async function firstByte(
   session: Session,
   timeoutMs: number,
 ): Promise<number | undefined> {
+  let leaving: NodeJS.Timeout | undefined;
   const undo = session.onStopping(() => {
-    peeked.reset();
+    leaving = setTimeout(() => {
+      peeked.reset();
+    }, lastWordsMs);
   });
   try {
     if (!(await peeked.stirredWithin(timeoutMs))) {
@@ -62,6 +68,7 @@ async function firstByte(
     }
   } finally {
     undo();
+    clearTimeout(leaving);
   }
   const bytes = await peeked.read();
   if (bytes === null) return undefined;

@@ -87,9 +87,6 @@ export const handlerFields = {
 
 export type HandlerMetadata = Partial<FromFields<typeof handlerFields>>;
 
-/** GOST's default of what an entrypoint waits for, and ours of a request. */
-export const defaultReadTimeoutMs = 15_000;
-
 /** GOST's default. */
 export const defaultTtlMs = 15_000;
 

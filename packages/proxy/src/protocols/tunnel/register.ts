@@ -20,6 +20,7 @@ const udpFlag = 0x01;
 export async function serveConnector(exchange: Exchange, wish: TunnelWish): Promise<ProxyError | undefined> {
   const { session, node } = exchange;
   const { tunnel } = wish;
+  const startedMs = performance.now();
   session.countRequest();
   const { user, tags } = session;
   const claim = node.kept.registry.claim(tunnel, { user, tags, ttlMs: node.ttlMs });
@@ -30,7 +31,7 @@ export async function serveConnector(exchange: Exchange, wish: TunnelWish): Prom
     if (wanted !== undefined && wanted !== hash && (await isFree(exchange, wanted, tunnel)))
       freeName = node.kept.takeName(wanted, tunnel);
     const name = freeName === undefined ? hash : wanted!;
-    return await stay(exchange, wish, { claim, name, hash });
+    return await stay(exchange, wish, { claim, name, hash, startedMs });
   } finally {
     freeName?.();
     claim.leave();
@@ -58,12 +59,14 @@ interface Place {
   readonly name: string;
   /** What it is known by in any case. */
   readonly hash: string;
+  /** When it asked for it. */
+  readonly startedMs: number;
 }
 
 async function stay(
   exchange: Exchange,
   wish: TunnelWish,
-  { claim, name, hash }: Place,
+  { claim, name, hash, startedMs }: Place,
 ): Promise<ProxyError | undefined> {
   const { session, conn, node } = exchange;
   const { tunnel, network, weight } = wish;
@@ -103,7 +106,7 @@ async function stay(
       user: session.user,
       status: relayStatus.ok,
       error: undefined,
-      ms: performance.now() - exchange.startedMs,
+      ms: performance.now() - startedMs,
       details: { node: node.kept.node, tunnel, connector: id, weight },
     });
     exchange.isNoted = true;
