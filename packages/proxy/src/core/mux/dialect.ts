@@ -3,6 +3,8 @@ import type { Parse } from '../../wire/wire-reader.ts';
 
 /** What a dialect tells of the peer's frames, in their order. What throws ends the session. */
 export interface MuxEvents {
+  /** Little of what came waits to be read: a stream may have more under way. */
+  readonly isRoomy: boolean;
   /** The first whole frame, or any later one, has come. */
   heard(): void;
   /** The peer is a Sallyport: see {@link Dialect.hello}. */

@@ -171,6 +171,10 @@ class Session implements StreamHost, MuxEvents {
     return hasRoom && !this.#hasPeerLeft && !this.#isDraining && !this.#isLeaving;
   }
 
+  get isRoomy(): boolean {
+    return this.#heldBytes < this.#settings.maxReceiveBytes / 4;
+  }
+
   open(): Conn {
     if (!this.isOpen) throw over(this.streamSide, 'the mux session', this.#failure);
     const stream = this.#add(this.#nextStream);

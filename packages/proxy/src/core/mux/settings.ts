@@ -1,5 +1,5 @@
 import type { SmuxVersion } from '../../wire/smux.ts';
-import { smuxMaxPayloadBytes } from '../../wire/smux.ts';
+import { smuxInitialWindowBytes, smuxMaxPayloadBytes } from '../../wire/smux.ts';
 import { yamuxInitialWindowBytes } from '../../wire/yamux.ts';
 
 /** How a session speaks. Both ends must be told the same `type` and `version`; nothing negotiates them. */
@@ -20,7 +20,10 @@ export interface MuxSettings {
    * given up, 64 MiB.
    */
   readonly maxReceiveBytes?: number;
-  /** Of smux version 2: what a stream's peer may have under way, in bytes. Default 65,536, as in GOST. */
+  /**
+   * Of smux version 2: what a stream's peer may have under way, in bytes. Default 65,536, as in GOST, and four times as much while
+   * the session holds little that waits to be read.
+   */
   readonly maxStreamBytes?: number;
   /** Of yamux: the same. Default, and least: 262,144. */
   readonly maxWindowBytes?: number;
@@ -31,7 +34,10 @@ export interface MuxSettings {
 }
 
 /** The same, complete. */
-export type CompleteMuxSettings = Required<MuxSettings>;
+export interface CompleteMuxSettings extends Required<MuxSettings> {
+  /** Of smux version 2: `maxStreamBytes` while the session holds little. */
+  readonly roomyStreamBytes: number;
+}
 
 /** Fills in defaults, and keeps numbers within what the protocols can say. As in GOST 0 means the default, except where it says "never". */
 export function completeMuxSettings(settings: MuxSettings): CompleteMuxSettings {
@@ -48,6 +54,8 @@ export function completeMuxSettings(settings: MuxSettings): CompleteMuxSettings 
     maxFrameBytes: Math.min(settings.maxFrameBytes || 32_768, smuxMaxPayloadBytes),
     maxReceiveBytes,
     maxStreamBytes: Math.min(maxStreamBytes, maxReceiveBytes),
+    // Nobody can be let have less than this before the first update, so that it is nothing new.
+    roomyStreamBytes: Math.min(settings.maxStreamBytes || smuxInitialWindowBytes, maxReceiveBytes),
     maxWindowBytes: Math.max(settings.maxWindowBytes ?? 0, yamuxInitialWindowBytes),
     maxStreams: settings.maxStreams || 4096,
     idleMs,

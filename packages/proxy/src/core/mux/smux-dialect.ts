@@ -28,9 +28,11 @@ const maxWindowBytes = 2 ** 31 - 1;
 export function createSmuxDialect(
   role: 'client' | 'server',
   side: WireSide,
-  { version, maxFrameBytes, maxStreamBytes }: CompleteMuxSettings,
+  { version, maxFrameBytes, maxStreamBytes, roomyStreamBytes }: CompleteMuxSettings,
   events: MuxEvents,
 ): Dialect {
+  // As much as a stream may have under way now.
+  const windowBytes = () => (events.isRoomy ? roomyStreamBytes : maxStreamBytes);
   const frame = (command: SmuxCommand, stream: number, length = 0) =>
     formatSmuxHead(version, { command, length, stream });
   let current: SmuxHead | undefined;
@@ -75,7 +77,7 @@ export function createSmuxDialect(
     take: (bytes) => {
       splitter.take(bytes);
     },
-    createFlow: (stream) => (version === 1 ? noFlow : new SmuxFlow(stream, side, maxStreamBytes)),
+    createFlow: (stream) => (version === 1 ? noFlow : new SmuxFlow(stream, side, windowBytes)),
     open: (stream) => frame('syn', stream),
     accept: () => undefined,
     data: (stream, length) => frame('psh', stream, length),
@@ -101,7 +103,7 @@ const noFlow: Flow = {
 class SmuxFlow implements Flow {
   readonly #stream: number;
   readonly #side: WireSide;
-  readonly #maxBytes: number;
+  readonly #windowBytes: () => number;
   /** What we sent, what the peer has read of it, and how much more than that it takes. */
   #sent = 0;
   #peerConsumed = 0;
@@ -110,11 +112,14 @@ class SmuxFlow implements Flow {
   #received = 0;
   #consumed = 0;
   #reported = 0;
+  /** What the peer was told last, and the most that it was ever told, or may assume. */
+  #window = 0;
+  #largestWindow = smuxInitialWindowBytes;
 
-  constructor(stream: number, side: WireSide, maxBytes: number) {
+  constructor(stream: number, side: WireSide, windowBytes: () => number) {
     this.#stream = stream;
     this.#side = side;
-    this.#maxBytes = maxBytes;
+    this.#windowBytes = windowBytes;
   }
 
   get sendable(): number {
@@ -138,8 +143,8 @@ class SmuxFlow implements Flow {
 
   received(bytes: number): void {
     this.#received += bytes;
-    // Until it has heard of our window the peer takes it for the initial one.
-    if (this.#received - this.#reported > Math.max(this.#maxBytes, smuxInitialWindowBytes))
+    // Of a smaller window than before the peer may hear late, as of the first one.
+    if (this.#received - this.#reported > this.#largestWindow)
       throw malformed(this.#side, 'the peer sends more on a stream than it was let');
   }
 
@@ -147,8 +152,10 @@ class SmuxFlow implements Flow {
     const isFirst = this.#consumed === 0;
     this.#consumed += bytes;
     // The first update tells the peer how large the window is; after that half of it is often enough.
-    if (!isFirst && this.#consumed - this.#reported < this.#maxBytes / 2) return undefined;
+    if (!isFirst && this.#consumed - this.#reported < this.#window / 2) return undefined;
     this.#reported = this.#consumed;
-    return formatSmuxUpdate(this.#stream, { consumed: this.#consumed, window: this.#maxBytes });
+    this.#window = this.#windowBytes();
+    this.#largestWindow = Math.max(this.#largestWindow, this.#window);
+    return formatSmuxUpdate(this.#stream, { consumed: this.#consumed, window: this.#window });
   }
 }
