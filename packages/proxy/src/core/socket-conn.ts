@@ -63,6 +63,7 @@ class SocketConn implements Conn {
   #ending: Promise<void> | undefined;
   #stream: Duplex | undefined;
   #isDetached = false;
+  #close!: () => void;
 
   constructor(socket: Socket, { side, tls, local, remote, via, under }: SocketConnOptions) {
     this.#socket = socket;
@@ -76,6 +77,7 @@ class SocketConn implements Conn {
     this.closed = socket.closed
       ? Promise.resolve()
       : new Promise((resolve) => {
+          this.#close = resolve;
           socket.once('close', () => {
             this.#fail(undefined);
             resolve();
@@ -201,7 +203,11 @@ class SocketConn implements Conn {
     if (socket.writableEnded && !socket.writableFinished) socket.destroy();
     else if (this.under !== undefined) {
       this.under.reset();
-      void this.under.closed.then(() => socket.destroy());
+      void this.under.closed.then(() => {
+        socket.destroy();
+        // Node's TLS over TLS is never told that the inner one has closed.
+        this.#close();
+      });
     } else if (this.#isDetached) {
       // Whoever has the socket now may be calling us from within Node's own TLS or HTTP code, which reads from the socket's
       // handle: taken away at this moment, that code would go on in memory that has been freed.

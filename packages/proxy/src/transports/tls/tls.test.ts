@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Address, Conn } from '../../core/conn.ts';
 import type { ProxyError } from '../../core/errors.ts';
-import { parseAltNames } from '../../core/tls-conn.ts';
+import { connectTls, parseAltNames, serveTls } from '../../core/tls-conn.ts';
 import type { ClientTls, ServerTls } from '../../core/tls.ts';
 import { tcp } from '../tcp/index.ts';
 import { tls } from './index.ts';
@@ -309,6 +309,23 @@ describe('a TLS listener', () => {
     inner!.write('these bytes are no record of TLS');
     await expect(conn.read()).rejects.toMatchObject({ code: 'clientClosed', at: 'client' });
     await conn.closed;
+  });
+
+  test('TLS within TLS that is reset has closed, on both sides', async () => {
+    const { address, next } = await listen();
+    const arriving = next();
+    const outer = await dial(address, { ca: [authority.cert], serverName: 'proxy.test' });
+    const settings = { verify: false };
+    const [near, far] = await Promise.all([
+      connectTls(outer, address, settings),
+      arriving.then((conn) => serveTls(conn, identity)),
+    ]);
+    const reading = near.read();
+    await far.write(Buffer.from('within'));
+    expect(String(await reading)).toBe('within');
+    near.reset();
+    await near.closed;
+    await far.closed;
   });
 });
 
