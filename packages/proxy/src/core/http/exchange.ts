@@ -48,6 +48,11 @@ export interface Exchange {
   readonly answerMs?: number | undefined;
   /** False: both connections end after this request. Default true. */
   readonly keepsAlive?: boolean | undefined;
+  /**
+   * True: there may be another origin where this one closed a new connection before any byte of the answer; it is reached again,
+   * once, and sent a request that may be repeated. Default false: only after a connection that was kept.
+   */
+  readonly mayGoElsewhere?: boolean | undefined;
   /** How long a protocol that was switched to may be silent. Default: as the service says. */
   readonly idleMs?: number | undefined;
 }
@@ -61,6 +66,7 @@ export async function exchange(exchanged: Exchange): Promise<boolean> {
   const { head, framing, progress } = request;
   const upgrade = head.version === '1.1' && isEmpty(framing) ? wantedUpgrade(head.headers) : undefined;
   const mayRepeat = isEmpty(framing) && repeatable.has(head.method);
+  let mayGoElsewhere = exchanged.mayGoElsewhere === true;
   for (;;) {
     const origin = await exchanged.reach();
     const sending = new Sending();
@@ -76,6 +82,10 @@ export async function exchange(exchanged: Exchange): Promise<boolean> {
       const answer = await readAnswer(exchanged, origin, sending, outgoing, upgrade !== undefined);
       if (answer === 'ended') {
         if (origin.reused && mayRepeat) continue;
+        if (mayGoElsewhere && mayRepeat) {
+          mayGoElsewhere = false;
+          continue;
+        }
         throw new ProxyError(
           'upstreamClosed',
           'upstream',
