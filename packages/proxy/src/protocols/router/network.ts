@@ -40,6 +40,9 @@ export interface NetworkWorld {
   readonly nodes: Nodes;
 }
 
+/** Nodes that one gateway is looked for at; whoever answers with more is not believed. */
+const maxNodesOfGateway = 32;
+
 const hostAndPort = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/;
 
 /**
@@ -184,7 +187,7 @@ export class Network {
     const written = services.flatMap(({ node, network, address }) =>
       node !== this.#world.node && network === 'udp' ? [address] : [],
     );
-    const addresses = await Promise.all([...new Set(written)].map(nodeAddress));
+    const addresses = await Promise.all([...new Set(written)].slice(0, maxNodesOfGateway).map(nodeAddress));
     const found = new Map(addresses.flatMap((one) => (one === undefined ? [] : [[formatAddress(one), one]])));
     // In one order at every node, whatever the order of the answer: so conversations stay where they are.
     const sorted = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, address]) => address);
