@@ -25,7 +25,7 @@ export function clientConfig({ nodes, names, metadata = {}, auth, asks = false }
       const type = name === 'dns' ? 'rudp' : 'rtcp';
       return {
         ...{ name, addr: asks ? `${tunnels[name].host}:0` : ':0' },
-        handler: { type },
+        ...{ handler: { type }, metadata: { dialTimeout: '2s' } },
         listener: { type, chain: name },
         forwarder: { nodes: [{ name: 'here', addr: tunnels[name].target }] },
       };
