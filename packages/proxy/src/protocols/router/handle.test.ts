@@ -1,41 +1,31 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { PolicyOf } from '../../core/policies.ts';
-import { createMeter } from '../../core/meter.ts';
-import { createTrafficLimits } from '../../core/traffic-limits.ts';
 import { Cleanup } from '../../core/peer.fixture.ts';
-import { formatRelayDatagram, relayStatus } from '../../wire/relay.ts';
+import { formatRelayDatagram } from '../../wire/relay.ts';
 import { ipPacket } from '../../wire/packets.fixture.ts';
-import { anotherId, join, joinAs, joins, routerId, routesTo, startRouterService } from './scene.fixture.ts';
-import type { RouterParts, TestModules } from './scene.fixture.ts';
+import {
+  anotherId,
+  join,
+  joinAs,
+  joins,
+  routerId,
+  routes,
+  routesTo,
+  serviceOf,
+  startRouterService,
+  toA,
+  toB,
+  twoSites,
+} from './scene.fixture.ts';
+import type { TestModules } from './scene.fixture.ts';
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
 
-const routes = { '10.2.0.5': 'site-b', '10.1.0.2': 'site-a', 'fd00:2::5': 'site-b' };
-const toB = (text: string) => ipPacket('10.1.0.2', '10.2.0.5', text);
-const toA = (text: string) => ipPacket('10.2.0.5', '10.1.0.2', text);
-
-/** A service that asks this router. */
-function serviceOf(policy: PolicyOf<'router'>, parts: RouterParts = {}) {
-  return startRouterService(cleanup, {
-    ...parts,
-    metadata: { router: 'routes', ...parts.metadata },
-    modules: { ...parts.modules, router: { routes: policy, ...parts.modules?.router } },
-  });
-}
-
-/** Two sites of one network. */
-async function twoSites(policy: PolicyOf<'router'> = routesTo(routes), parts: RouterParts = {}) {
-  const service = await serviceOf(policy, parts);
-  const a = await joinAs(cleanup, service.port, 'site-a');
-  const b = await joinAs(cleanup, service.port, 'site-b');
-  return { service, a, b };
-}
-
 describe('a network', () => {
   test('carries packets to the gateway of their route, of both families and both ways', async () => {
-    const { a, b } = await twoSites();
+    const { a, b } = await twoSites(cleanup);
     expect([a.status, b.status]).toEqual([0, 0]);
     expect(a.connector).not.toBe(b.connector);
     a.send(toB('one'));
@@ -49,7 +39,7 @@ describe('a network', () => {
 
   test('asks about a destination once, and its packets wait in their order', async () => {
     const asked: string[] = [];
-    const { a, b, service } = await twoSites(routesTo(routes, asked));
+    const { a, b, service } = await twoSites(cleanup, routesTo(routes, asked));
     const sent = Array.from({ length: 50 }, (_, index) => toB(`packet ${String(index)}`));
     a.send(...sent);
     for (const packet of sent) expect(await b.next()).toEqual(packet);
@@ -64,6 +54,7 @@ describe('a network', () => {
   test('drops what has no route, what is no packet, and what nobody is there for', async () => {
     const asked: string[] = [];
     const { service, a, b } = await twoSites(
+      cleanup,
       routesTo({ ...routes, '10.3.0.1': 'site-c', '10.4.0.1': '' }, asked),
     );
     const lost = ['10.9.9.9', '10.9.9.9', '10.3.0.1', '10.4.0.1'].map((to) => ipPacket('10.1.0.2', to));
@@ -77,7 +68,7 @@ describe('a network', () => {
   });
 
   test('packets arrive whole, however the connection cuts them', async () => {
-    const { a, b } = await twoSites();
+    const { a, b } = await twoSites(cleanup);
     const big = toB('x'.repeat(30_000));
     const frames = Buffer.concat([big, toB('small'), big].map(formatRelayDatagram));
     for (const piece of [frames.subarray(0, 1), frames.subarray(1, 20_000), frames.subarray(20_000)]) {
@@ -89,7 +80,7 @@ describe('a network', () => {
 
   test('the router that is called as the network is asked first, then the one that the handler names', async () => {
     const [own, named]: string[][] = [[], []];
-    const service = await serviceOf(routesTo(routes, named), {
+    const service = await serviceOf(cleanup, routesTo(routes, named), {
       modules: { router: { [routerId]: routesTo({ '10.7.0.1': 'site-b' }, own) } },
     });
     const a = await joinAs(cleanup, service.port, 'site-a');
@@ -118,7 +109,7 @@ describe('a network', () => {
       asked.push([router, destination]);
       return { network: '10.2.0.0/16', gateway: 'site-b' };
     };
-    const { service, a, b } = await twoSites({ getRoute });
+    const { service, a, b } = await twoSites(cleanup, { getRoute });
     const other = anotherId();
     const [a2, b2] = [
       await joinAs(cleanup, service.port, 'site-a', other),
@@ -134,7 +125,7 @@ describe('a network', () => {
 
   test('a site with several connections: a conversation goes through one, and all are used', async () => {
     const getRoute = () => ({ network: '10.2.0.0/16', gateway: 'site-b' });
-    const { service, a, b } = await twoSites({ getRoute });
+    const { service, a, b } = await twoSites(cleanup, { getRoute });
     const more = await joinAs(cleanup, service.port, 'site-b');
     for (let host = 1; host <= 40; host++) {
       const to = `10.2.0.${String(host)}`;
@@ -153,159 +144,12 @@ describe('a network', () => {
   });
 
   test('a gateway with an address is the same in every spelling', async () => {
-    const service = await serviceOf(routesTo({ 'fd00:2::5': 'FD00:2:0:0::1' }));
+    const service = await serviceOf(cleanup, routesTo({ 'fd00:2::5': 'FD00:2:0:0::1' }));
     const a = await joinAs(cleanup, service.port, 'site-a');
     const b = await joinAs(cleanup, service.port, 'fd00:2::1');
     const packet = ipPacket('fd00:1::2', 'fd00:2::5');
     a.send(packet);
     expect(await b.next()).toEqual(packet);
-  });
-});
-
-describe('who joins', () => {
-  const told = async (request: Buffer, parts: RouterParts = {}) => {
-    const service = await serviceOf(routesTo(routes), parts);
-    const { status } = await join(cleanup, service.port, request);
-    return { status, service };
-  };
-
-  test('must say which network and which gateway, and nothing else', async () => {
-    const network = (which: number) => ({ type: 'network', network: which }) as const;
-    const tunnel = (id = routerId) => ({ type: 'tunnel', id, flags: 0, weight: 0 }) as const;
-    const addr = (host = 'site-a') => ({ type: 'addr', address: { host, port: 0 } }) as const;
-    const service = await serviceOf(routesTo(routes));
-    const status = async (request: Buffer) => (await join(cleanup, service.port, request)).status;
-    expect(await status(joins('site-a', { features: [addr(), addr(), tunnel()] }))).toBe(0);
-    expect(await status(joins('site-a', { features: [addr(), addr(), tunnel(), network(1)] }))).toBe(0);
-    for (const features of [
-      [],
-      [addr(), addr()],
-      [addr(), tunnel()],
-      [addr(), addr(), addr(), tunnel()],
-      [addr(), addr(), tunnel(), tunnel(anotherId())],
-      [addr(), addr(), tunnel(), network(2), network(2)],
-      [addr(), addr(), tunnel(), network(0)],
-    ]) {
-      expect(await status(joins('site-a', { features }))).toBe(relayStatus.badRequest);
-    }
-    for (const command of [0, 1, 2, 9])
-      expect(await status(joins('site-a', { command }))).toBe(relayStatus.badRequest);
-    const { error } = await service.event('served', ({ status: said }) => said === 1);
-    expect(error).toMatchObject({ code: 'malformedRequest', at: 'client' });
-  });
-
-  test('is asked who it is', async () => {
-    const authenticate: PolicyOf<'auth'>['authenticate'] = ({ username, password }) => ({
-      ok: username === password && username !== '',
-      user: `id-${username}`,
-    });
-    const userAuth = (username: string, password: string) =>
-      ({ type: 'userAuth', username, password }) as const;
-    const service = await serviceOf(routesTo(routes), { auth: { authenticate } });
-    const as = (...who: string[]) => {
-      const [name = '', password = ''] = who;
-      const more = who.length === 0 ? [] : [userAuth(name, password)];
-      const addresses = ['x', 'site-a'].map(
-        (host) => ({ type: 'addr', address: { host, port: 0 } }) as const,
-      );
-      const features = [
-        ...more,
-        ...addresses,
-        { type: 'tunnel', id: routerId, flags: 0, weight: 0 } as const,
-      ];
-      return join(cleanup, service.port, joins('site-a', { features }));
-    };
-    expect((await as()).status).toBe(relayStatus.unauthorized);
-    expect((await as('ada', 'eve')).status).toBe(relayStatus.unauthorized);
-    const ada = await as('ada', 'ada');
-    expect(ada.status).toBe(0);
-    // A second connection of the same user is the same site; of another it is none.
-    expect((await as('ada', 'ada')).status).toBe(0);
-    expect((await as('bob', 'bob')).status).toBe(relayStatus.forbidden);
-  });
-
-  test.each([
-    [[`router=${anotherId()}`], relayStatus.forbidden],
-    [[`router=${anotherId()}`, `router=${routerId.toUpperCase()}`], 0],
-    [['router='], relayStatus.forbidden],
-    [['tunnel=x'], 0],
-  ])('may join what its tags say: %j', async (tags, status) => {
-    const authenticate: PolicyOf<'auth'>['authenticate'] = (_ask, { meta }) => {
-      meta.tags = tags;
-      return { ok: true, user: 'ada' };
-    };
-    expect((await told(joins('site-a'), { auth: { authenticate } })).status).toBe(status);
-  });
-
-  test.each([
-    [routerId, 0],
-    [`{${routerId.toUpperCase()}}`, 0],
-    [`$${routerId}`, 0],
-    [anotherId(), relayStatus.hostUnreachable],
-    ['nonsense', relayStatus.hostUnreachable],
-    [undefined, relayStatus.hostUnreachable],
-  ])('must be a gateway of the router by a rule: %s', async (endpoint, status) => {
-    const asked: unknown[] = [];
-    const getRule: PolicyOf<'ingress'>['getRule'] = (ask) => {
-      asked.push(ask);
-      return endpoint;
-    };
-    const setRule = () => true;
-    const parts = { metadata: { ingress: 'rules' }, modules: { ingress: { rules: { getRule, setRule } } } };
-    expect((await told(joins('site-a'), parts)).status).toBe(status);
-    expect(asked).toEqual([{ host: 'site-a', service: 'test' }]);
-  });
-
-  test('an ingress that cannot be asked lets nobody in', async () => {
-    const rules: PolicyOf<'ingress'> = {
-      getRule: () => {
-        throw new Error('no answer');
-      },
-      setRule: () => true,
-    };
-    const parts = { metadata: { ingress: 'rules' }, modules: { ingress: { rules } } };
-    const { status, service } = await told(joins('site-a'), parts);
-    expect(status).toBe(relayStatus.serviceUnavailable);
-    expect((await service.event('served')).error).toMatchObject({ code: 'couldNotAsk' });
-  });
-
-  test('counts as its gateway, for limits and counters', async () => {
-    const asked: unknown[] = [];
-    const limits = createTrafficLimits({
-      service: 'test',
-      meter: createMeter(),
-      handlerLimiter: {
-        limit: (ask) => {
-          asked.push(ask);
-          return [];
-        },
-      },
-      problem: (error) => {
-        throw error;
-      },
-    });
-    const { service, a } = await twoSites(routesTo(routes), { limits });
-    const client = `127.0.0.1:${String(a.socket.localPort)}`;
-    expect(asked).toContainEqual({
-      ...{ service: 'test', scope: 'client', network: 'ip', target: '' },
-      ...{ user: `site-a@${routerId}`, client },
-    });
-    a.send(toB('counted'));
-    a.socket.end();
-    const user = `site-a@${routerId}`;
-    expect(await service.event('served', (event) => event.user === user)).toMatchObject({
-      what: `ASSOCIATE ${user}`,
-      status: 0,
-      error: undefined,
-    });
-    const closed = await service.event('closed', (event) => event.user === user);
-    expect(closed.traffic.received).toBe(joins('site-a').length + 2 + toB('counted').length);
-    limits.close();
-  });
-
-  test('too often, is refused', async () => {
-    const { status } = await told(joins('site-a'), { rate: { allow: () => false } });
-    expect(status).toBe(relayStatus.forbidden);
   });
 });
 
@@ -317,7 +161,7 @@ describe('a router that cannot be asked', () => {
       if (isDead) throw new Error('no answer');
       return { network: destination, gateway: 'site-b' };
     };
-    const { service, a, b } = await twoSites({ getRoute });
+    const { service, a, b } = await twoSites(cleanup, { getRoute });
     a.send(toB('lost'));
     await service.event('decided', ({ outcome }) => outcome === 'couldNotAsk');
     b.send(toA('meanwhile'));
@@ -338,7 +182,7 @@ describe('a router that cannot be asked', () => {
             });
           })
         : { network: destination, gateway: 'site-b' };
-    const { service, a, b } = await twoSites({ getRoute });
+    const { service, a, b } = await twoSites(cleanup, { getRoute });
     a.send(ipPacket('10.1.0.2', '10.9.9.9'), toB('other'));
     expect(await b.next()).toEqual(toB('other'));
     a.socket.end();
@@ -354,7 +198,7 @@ describe('a router that cannot be asked', () => {
       asked++;
       return new Promise((_resolve, reject) => fail.push(() => reject(new Error('no answer'))));
     };
-    const { a, b } = await twoSites({ getRoute });
+    const { a, b } = await twoSites(cleanup, { getRoute });
     const flood = () => {
       a.send(
         ...Array.from({ length: 1000 }, (_, at) =>
@@ -384,7 +228,7 @@ describe('a site that', () => {
       network: destination,
       gateway: destination === '10.2.0.5' ? 'site-b' : 'site-c',
     });
-    const { service, a, b } = await twoSites({ getRoute });
+    const { service, a, b } = await twoSites(cleanup, { getRoute });
     const c = await joinAs(cleanup, service.port, 'site-c');
     b.socket.pause();
     const toC = (text: string) => ipPacket('10.1.0.2', '10.3.0.1', text);
@@ -406,7 +250,7 @@ describe('a site that', () => {
   });
 
   test('leaves is a gateway no more', async () => {
-    const { service, a, b } = await twoSites();
+    const { service, a, b } = await twoSites(cleanup);
     b.socket.resetAndDestroy();
     await service.event('closed', ({ user }) => user.startsWith('site-b'));
     a.send(toB('lost'));
@@ -417,7 +261,7 @@ describe('a site that', () => {
 
   test('sends garbage is told nothing, and others are served', async () => {
     // What begins like a request and never ends is waited for.
-    const { service, a, b } = await twoSites(routesTo(routes), { metadata: { readTimeoutMs: 200 } });
+    const { service, a, b } = await twoSites(cleanup, routesTo(routes), { metadata: { readTimeoutMs: 200 } });
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 400 }), async (bytes) => {
         const site = await join(cleanup, service.port, Buffer.concat([Buffer.from(bytes), joins('x')]));
@@ -434,7 +278,7 @@ describe('a site that', () => {
   });
 
   test('says nothing is waited for no longer than the file says, and one that is silent later stays', async () => {
-    const service = await serviceOf(routesTo(routes), { metadata: { readTimeoutMs: 20 } });
+    const service = await serviceOf(cleanup, routesTo(routes), { metadata: { readTimeoutMs: 20 } });
     const silent = await join(cleanup, service.port, Buffer.alloc(0));
     expect(silent.status).toBe(-1);
     const joined = await joinAs(cleanup, service.port, 'site-b');
@@ -445,7 +289,7 @@ describe('a site that', () => {
   });
 
   test('is idle for longer than the service allows is ended', async () => {
-    const { service, a, b } = await twoSites(routesTo(routes), { idleMs: 50 });
+    const { service, a, b } = await twoSites(cleanup, routesTo(routes), { idleMs: 50 });
     await Promise.all([a.closed, b.closed]);
     const { error } = await service.event('closed');
     expect(error).toMatchObject({ code: 'idleTimeout' });
@@ -453,7 +297,7 @@ describe('a site that', () => {
 });
 
 test('a service that stops ends its sites at once, so that they join elsewhere', async () => {
-  const { service, a, b } = await twoSites();
+  const { service, a, b } = await twoSites(cleanup);
   const stopped = service.service.stop();
   await Promise.all([a.closed, b.closed]);
   await stopped;
@@ -462,7 +306,7 @@ test('a service that stops ends its sites at once, so that they join elsewhere',
 });
 
 test('a reload: sites of both configurations are in the same networks', async () => {
-  const { service, a } = await twoSites();
+  const { service, a } = await twoSites(cleanup);
   const modules: TestModules = {
     router: { routes: routesTo({ '10.2.0.5': 'site-c', '10.1.0.2': 'site-a' }) },
   };

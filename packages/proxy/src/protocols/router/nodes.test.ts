@@ -7,14 +7,11 @@ import { Cleanup } from '../../core/peer.fixture.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import { ipPacket } from '../../wire/packets.fixture.ts';
 import { formatRelayRequest, parseRelayRequest, relayCommands } from '../../wire/relay.ts';
-import { anotherId, joinAs, routerId, routesTo, startRouterService } from './scene.fixture.ts';
+import { anotherId, joinAs, routerId, routes, routesTo, startRouterService, toB } from './scene.fixture.ts';
 import type { RouterParts, TestSite } from './scene.fixture.ts';
 
 const cleanup = new Cleanup();
 afterEach(() => cleanup.run());
-
-const routes = { '10.2.0.5': 'site-b', '10.1.0.2': 'site-a' };
-const toB = (text: string) => ipPacket('10.1.0.2', '10.2.0.5', text);
 
 /** Service discovery in memory, which tells when it is told. */
 class TestSd {

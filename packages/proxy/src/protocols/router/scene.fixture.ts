@@ -18,6 +18,7 @@ import type { RelayRequest } from '../../wire/relay.ts';
 import { relayNetworks } from '../../wire/relay-features.ts';
 import type { RelayFeature } from '../../wire/relay-features.ts';
 import { WireReader } from '../../wire/wire-reader.ts';
+import { ipPacket } from '../../wire/packets.fixture.ts';
 import { router } from './index.ts';
 
 /** Modules by name, as a file has them. */
@@ -150,3 +151,33 @@ export function joinAs(cleanup: Cleanup, port: number, gateway: string, id = rou
 }
 
 export const anotherId = () => randomUUID();
+
+/** Where the two sites of most tests are. */
+export const routes = { '10.2.0.5': 'site-b', '10.1.0.2': 'site-a', 'fd00:2::5': 'site-b' };
+export const toB = (text: string): Buffer => ipPacket('10.1.0.2', '10.2.0.5', text);
+export const toA = (text: string): Buffer => ipPacket('10.2.0.5', '10.1.0.2', text);
+
+/** A service that asks this router. */
+export function serviceOf(
+  cleanup: Cleanup,
+  policy: PolicyOf<'router'>,
+  parts: RouterParts = {},
+): Promise<TestProxy> {
+  return startRouterService(cleanup, {
+    ...parts,
+    metadata: { router: 'routes', ...parts.metadata },
+    modules: { ...parts.modules, router: { routes: policy, ...parts.modules?.router } },
+  });
+}
+
+/** Two sites of one network. */
+export async function twoSites(
+  cleanup: Cleanup,
+  policy: PolicyOf<'router'> = routesTo(routes),
+  parts: RouterParts = {},
+): Promise<{ service: TestProxy; a: TestSite; b: TestSite }> {
+  const service = await serviceOf(cleanup, policy, parts);
+  const a = await joinAs(cleanup, service.port, 'site-a');
+  const b = await joinAs(cleanup, service.port, 'site-b');
+  return { service, a, b };
+}
