@@ -70,6 +70,7 @@ const suites = {
   tun: () => tests('netns/tun.test.ts', 'netns/tun-gost.test.ts'),
   'conformance-client': () => conformance('client', 252),
   'conformance-server': () => conformance('server', 179),
+  'tunnels-page': () => tests('netns/tunnels-page.test.ts'),
   'seed-page': () => tests('seed-page/seed-page.test.ts'),
 };
 

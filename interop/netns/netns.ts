@@ -71,7 +71,7 @@ export async function createNetwork(...names: readonly string[]): Promise<Networ
     await ip('-n', namespace, 'link', 'set', 'lo', 'up');
   };
   const close = async () => {
-    await Promise.all(programs.map((program) => program.stop()));
+    await Promise.all(programs.map((program) => program.stop('SIGKILL')));
     for (const namespace of made) await ip('netns', 'delete', namespace);
   };
   const hosts = new Map<string, Host>();
