@@ -177,7 +177,7 @@ export interface FaultKind {
   /** For names of services and for the table. */
   readonly id: string;
   readonly title: string;
-  /** By its name among those of `faultsOf`; absent: nobody is there. */
+  /** By its name among those of `faultsOf`; absent: nobody is there, or somebody with a wrong certificate. */
   readonly grpc?: string;
   readonly http?: string;
 }
@@ -212,6 +212,13 @@ export const faultKinds: readonly FaultKind[] = [
   },
   { id: 'failing', title: 'says that it failed: INTERNAL, 500', grpc: 'status 13', http: 'status 500' },
   { id: 'unavailable', title: 'UNAVAILABLE, 503', grpc: 'status 14', http: 'status 503' },
+  {
+    id: 'token',
+    title: 'wants another token: UNAUTHENTICATED, 401',
+    grpc: 'a wrong token',
+    http: 'a wrong token',
+  },
+  { id: 'certificate', title: 'shows a certificate of an authority that nobody trusts' },
 ];
 
 /** What one row came to. */

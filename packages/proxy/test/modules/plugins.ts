@@ -35,8 +35,13 @@ export interface Plugins {
 
 const token = 'token-of-the-plugins';
 
-/** Serves all modules on one port, and counts only what comes over this transport as right. */
-export async function startPlugins(transport: PluginTransport, answers: Answers, port = 0): Promise<Plugins> {
+/** Serves all modules on one port, and counts only what comes over this transport as right. With a certificate it speaks TLS. */
+export async function startPlugins(
+  transport: PluginTransport,
+  answers: Answers,
+  port = 0,
+  tls?: { readonly cert: string; readonly key: string },
+): Promise<Plugins> {
   const arrivals = new EventEmitter().setMaxListeners(0);
   const problems: string[] = [];
   let asked: Asked[] = [];
@@ -61,6 +66,7 @@ export async function startPlugins(transport: PluginTransport, answers: Answers,
   const server = await servePlugins(modules, {
     port,
     token,
+    ...(tls !== undefined && { tls }),
     onError: (error, method) => problems.push(`${method}: ${String(error)}`),
   });
   const take = (...kinds: ModuleKind[]) => {
@@ -72,7 +78,7 @@ export async function startPlugins(transport: PluginTransport, answers: Answers,
   };
   return {
     port: (server.address as { port: number }).port,
-    block: (kind, more) => ({ ...blockOf(transport, server.addr, kind), ...more }),
+    block: (kind, more) => ({ ...blockOf(transport, server.addr, kind, tls !== undefined), ...more }),
     take,
     async takeUntil(kind, enough) {
       const taken: unknown[] = take(kind).map(([, ask]) => ask);
@@ -92,10 +98,15 @@ export async function startPlugins(transport: PluginTransport, answers: Answers,
 }
 
 /** The `plugin:` block of a server that listens there. */
-export function blockOf(transport: PluginTransport, addr: string, kind: ModuleKind): Record<string, unknown> {
+export function blockOf(
+  transport: PluginTransport,
+  addr: string,
+  kind: ModuleKind,
+  hasTls = false,
+): Record<string, unknown> {
   return {
     type: transport,
-    addr: transport === 'grpc' ? addr : `http://${addr}/${kind}`,
+    addr: transport === 'grpc' ? addr : `http${hasTls ? 's' : ''}://${addr}/${kind}`,
     token,
   };
 }

@@ -123,7 +123,8 @@ class OtherNodes implements Nodes {
     const services = await decider.decide<readonly SdService[]>({
       module: 'sd',
       about: tunnel,
-      status: 502,
+      // As where sd knows of nobody: the tunnel is known, and cannot be reached at the moment.
+      status: 503,
       ask: (call) => {
         if (known === undefined) return sd.get({ name: tunnel }, call);
         tellLocal(call, 'sd', 'get', 'remembered for a second');
