@@ -12,6 +12,9 @@ import type { Scene } from './scene.ts';
 const nothing = /^curl (7|52|56)$/;
 
 const skip = (await missingNamespaces()) ?? false;
+/** What the laptop publishes. */
+const names = ['web', 'tls', 'ssh', 'dns'] as const;
+
 const alice = { username: 'alice', password: 'secret' };
 
 describe('tunnels through one server', { skip, timeout: 120_000 }, () => {
@@ -55,11 +58,11 @@ describe('tunnels through one server', { skip, timeout: 120_000 }, () => {
       'laptop',
       clientConfig({
         nodes: [scene.at('server', 8443)],
-        names: ['web', 'tls', 'ssh', 'dns'],
+        names,
         auth: alice,
       }),
     );
-    for (const { id } of Object.values(tunnels)) await laptop.line(new RegExp(`"msg":"tunnel ${id}`));
+    for (const name of names) await laptop.line(new RegExp(`"msg":"tunnel ${tunnels[name].id}`));
   });
   after(async () => {
     await scene?.close();
