@@ -17,7 +17,6 @@ import {
   siteNames as names,
   siteOf,
   sites,
-  startOurs,
   startPlugin as startPluginAt,
 } from './virtual-network.ts';
 import type { SiteName } from './virtual-network.ts';
@@ -36,8 +35,15 @@ describe('a virtual network', { skip }, () => {
     plugin = await startPluginAt(network.host('plugin'), router);
   };
 
+  const writeNode = (name: string, more: object = {}) => {
+    const file = path.join(folder, `${name}.json`);
+    writeFileSync(file, JSON.stringify({ ...nodeOf(network.host(name), network.host('plugin')), ...more }));
+    return file;
+  };
+
   const startNode = async (name: string) => {
-    const program = startOurs(network.host(name), nodeOf(network.host(name), network.host('plugin')));
+    const args = [launcher, '-C', writeNode(name)];
+    const program = network.host(name).start(process.execPath, args);
     nodes.set(name, program);
     await program.line(/router listening on/);
   };
@@ -198,6 +204,25 @@ describe('a virtual network', { skip }, () => {
     const sockets = await network.host('bob').run('ss', ['-Htn', 'state', 'established']);
     assert.match(sockets.stdout, new RegExp(`${network.host('node2').address}:8424`));
     assert.doesNotMatch(sockets.stdout, new RegExp(`${network.host('node1').address}:8424`));
+  });
+
+  test('a reload of a node: who has joined stays, and whoever joins then is in the same network', async () => {
+    const program = nodes.get('node2')!;
+    writeNode('node2', { log: { level: 'debug' } });
+    process.kill(program.process.pid!, 'SIGHUP');
+    await program.line(/reloaded/);
+    // Here, from the other node, and to it.
+    for (const [from, to] of [
+      ['bob', 'eve'],
+      ['ada', 'eve'],
+      ['eve', 'ada'],
+    ] as const)
+      await pingUntil(from, sites[to].own);
+    await programs.get('eve')!.stop();
+    await startSite('eve', 'node2');
+    await pingUntil('eve', sites.bob.own);
+    await pingUntil('bob', sites.eve.own);
+    await pingUntil('ada', sites.eve.own);
   });
 
   test('a site that ends takes its device with it, and comes back at another node', async () => {
