@@ -40,6 +40,9 @@ export interface NetworkWorld {
   readonly nodes: Nodes;
 }
 
+/** A connection of which nothing has been heard for so long is passed over where the gateway has another. */
+const silentMs = 30_000;
+
 /** Nodes that one gateway is looked for at; whoever answers with more is not believed. */
 const maxNodesOfGateway = 32;
 
@@ -149,11 +152,20 @@ export class Network {
     from.drop();
   }
 
-  /** Of several connections of a gateway a conversation goes through one, so that its packets stay in order. */
+  /**
+   * Of several connections of a gateway a conversation goes through one, so that its packets stay in order; and where that has been
+   * silent for long, through the next that has not: a machine that lost its power has never said that its connection is over.
+   */
   #siteOf(gateway: string, bytes: Buffer, start: number): Site | undefined {
     const sites = this.#sites.get(gateway);
     if (sites === undefined || sites.length === 1) return sites?.[0];
-    return sites[conversationOf(bytes, start + 2) % sites.length];
+    const first = conversationOf(bytes, start + 2);
+    const since = threadWheel.now() - silentMs;
+    for (let tried = 0; tried < sites.length; tried++) {
+      const site = sites[(first + tried) % sites.length]!;
+      if (site.heardMs >= since) return site;
+    }
+    return sites[first % sites.length];
   }
 
   async #askRoute(destination: string, { session, routers }: Site): Promise<Route> {

@@ -71,6 +71,7 @@ class Runs {
   }
 
   push(bytes: Buffer): void {
+    this.#site.heardMs = threadWheel.now();
     this.#frames.push(bytes, this.#each);
     this.#flush();
   }

@@ -46,6 +46,8 @@ export class Site implements SiteModules, Asker {
   readonly routeKeptMs: number;
   readonly sdKeptMs: number;
   isGone = false;
+  /** When something last came from it, on the thread's wheel. */
+  heardMs = threadWheel.now();
   readonly #writer: PacketWriter;
   #waitingBytes = 0;
   #questions = 0;
