@@ -6,7 +6,7 @@ import { openCluster, nodes } from './cluster.ts';
 import type { Cluster, Discovery, NodeName } from './cluster.ts';
 import { clientConfig, renewMs, visitorConfig } from './configs.ts';
 import { missingNamespaces } from './netns.ts';
-import { nextLine, tunnels } from './scene.ts';
+import { nextLine, tunnels, until } from './scene.ts';
 import type { Scene, Seen, Served, TunnelName } from './scene.ts';
 
 /** Through which visitors come while the first one is killed. */
@@ -86,8 +86,12 @@ function suite(sd: Discovery): void {
     const byAda = ({ to, body }: Seen) =>
       to === cluster.entrypoint('node3') && body?.startsWith('ada') === true;
     await load.more(20, byAda);
+    const held = scene.hold('visitor', cluster.entrypoint('node2'), tunnels.app.host);
+    await held.alive();
     const killedAt = Date.now();
     await cluster.killNode('node1');
+    // What went through it is over, and whoever had it is told.
+    await until(() => held.lost !== undefined, 'the end of what went through the node');
     await nextLine(ada, /"msg":"tunnel .*"/);
     await load.more(20, byAda);
     const seen = await load.stop();
@@ -152,4 +156,18 @@ function suite(sd: Discovery): void {
       for (const one of held) await one.close();
     });
   }
+
+  test('a Redis that has lost everything knows all connectors again after one renewal, and names when their clients come again', async () => {
+    await cluster.registered('web', 'node2', 'node3');
+    const before = await cluster.entries('web');
+    await scene.ask('store', 'FLUSHALL');
+    await cluster.registered('web', 'node2', 'node3');
+    for (const name of ['app', 'tls', 'ssh', 'dns'] as const) await cluster.registered(name, 'node3');
+    // The same, and not once more.
+    const ids = (entries: typeof before) => entries.map(({ node, id }) => `${node} ${id}`).sort();
+    assert.deepEqual(ids(await cluster.entries('web')), ids(before));
+    await bob.stop();
+    await startBob();
+    await cluster.found('web');
+  });
 }
