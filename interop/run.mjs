@@ -60,7 +60,7 @@ async function conformance(mode, cases) {
 
 const suites = {
   go: () => tests('go/go.test.ts'),
-  'go-plugins': () => tests('go/proxy.test.ts'),
+  'go-plugins': () => tests('go/proxy.test.ts', 'go/tunnels.test.ts'),
   python: () => tests('python/python.test.ts'),
   'grpc-js': () => tests('node-grpc-js/grpc-js.test.ts'),
   curl: () => tests('curl/curl.test.ts'),

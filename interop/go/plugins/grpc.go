@@ -74,6 +74,7 @@ func registerAll(s *grpc.Server, rules *ruleset) {
 	recorder.RegisterRecorderServer(s, &recorderServer{ruleset: rules})
 	observer.RegisterObserverServer(s, &observerServer{ruleset: rules})
 	rewriter.RegisterRewriterServer(s, &rewriterServer{ruleset: rules})
+	registerTunnels(s, rules)
 }
 
 // Take prints a question, if its sender knows the token.

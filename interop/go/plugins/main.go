@@ -1,4 +1,4 @@
-// Plugins is a plugin server as people write them in Go: every module that an ordinary proxy asks, over gRPC with the published
+// Plugins is a plugin server as people write them in Go: every module, over gRPC with the published
 // stubs and over net/http, with the same answers. Its rules are one JSON object on standard input. It prints one line when it listens
 // and one line for each question, before it is answered, and ends with SIGTERM.
 package main
@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ type ruleset struct {
 	Names     map[string][]string        `json:"names"`     // addresses by name, for the resolver
 	Limits    map[string]limitReply      `json:"limits"`    // rates by service, for each user of it
 	Replace   map[string]string          `json:"replace"`   // what the rewriter puts in place of what
+	tunnelRules
 }
 
 type admitRequest struct {
@@ -207,31 +209,68 @@ func asked(module, transport string, request any) {
 	peer.Print(map[string]any{"n": count, "module": module, "transport": transport, "request": request})
 }
 
-// Serve answers one module over HTTP. A field that we do not know is an error, so that none arrives unseen.
+// Serve answers one module over HTTP.
 func serve[Request, Reply any](mux *http.ServeMux, module string, decide func(*Request) Reply) {
-	mux.HandleFunc("/"+module, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/"+module, byVerb(verbs{http.MethodPost: fromBody(module, decide)}))
+}
+
+// Verbs are what a module does, each by the verb that asks for it.
+type verbs map[string]http.HandlerFunc
+
+func byVerb(known verbs) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		if r.Method != http.MethodPost {
+		answer, ok := known[r.Method]
+		if !ok {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		var request Request
-		decoder := json.NewDecoder(r.Body)
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&request); err != nil {
-			log.Print(err)
-			w.WriteHeader(http.StatusBadRequest)
-			return
+		answer(w, r)
+	}
+}
+
+// FromBody answers a question that stands in the body.
+func fromBody[Request, Reply any](name string, decide func(*Request) Reply) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { answer(w, r.Body, name, decide) }
+}
+
+// FromQuery answers a question that stands in the query, each field once.
+func fromQuery[Request, Reply any](name string, decide func(*Request) Reply) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		fields := map[string]string{}
+		for key, values := range r.URL.Query() {
+			if len(values) != 1 {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			fields[key] = values[0]
 		}
-		asked(module, "http", &request)
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(decide(&request)); err != nil {
-			log.Print(err)
+		text, err := json.Marshal(fields)
+		if err != nil {
+			log.Fatal(err)
 		}
-	})
+		answer(w, bytes.NewReader(text), name, decide)
+	}
+}
+
+// Answer decides one question. A field that we do not know is an error, so that none arrives unseen.
+func answer[Request, Reply any](w http.ResponseWriter, in io.Reader, name string, decide func(*Request) Reply) {
+	var request Request
+	decoder := json.NewDecoder(in)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&request); err != nil {
+		log.Print(err)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	asked(name, "http", &request)
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(decide(&request)); err != nil {
+		log.Print(err)
+	}
 }
 
 func main() {
@@ -257,6 +296,7 @@ func main() {
 	serve(mux, "recorder", rules.record)
 	serve(mux, "rewriter", rules.rewrite)
 	serve(mux, "observer", rules.observe)
+	serveTunnels(mux, &rules)
 	// What was asked before this was answered has been printed: nothing comes after it that was.
 	mux.HandleFunc("/mark/", func(_ http.ResponseWriter, r *http.Request) {
 		asked("mark", "http", strings.TrimPrefix(r.URL.Path, "/mark/"))
