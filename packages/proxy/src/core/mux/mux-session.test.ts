@@ -252,6 +252,36 @@ describe.each([1, 2] as const)('smux %s with a peer that is not ours', (version)
     session.reset();
   });
 
+  test('our end waits no longer than 10 s after the last word of a peer that may never end', async () => {
+    stopTime();
+    const { session, raw } = rawPeer({ version, keepAliveMs: 0 }, 'client');
+    const frames = smuxFrames(raw, version);
+    const stream = session.open();
+    await stream.end();
+    expect(await frames()).toMatchObject({ command: 'syn', stream: 3 });
+    let frame: Awaited<ReturnType<typeof frames>> | undefined;
+    const next = frames().then((one) => (frame = one));
+    await vi.advanceTimersByTimeAsync(9000);
+    await raw.write(smuxFrame(version, 'psh', 3, Buffer.from('a moment')));
+    expect(String(await stream.read())).toBe('a moment');
+    if (version === 2) {
+      // The first bytes that were read are told of.
+      await next;
+      expect(frame).toMatchObject({ command: 'upd' });
+      frame = undefined;
+      void frames().then((one) => (frame = one));
+    }
+    await vi.advanceTimersByTimeAsync(9000);
+    expect(frame).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1000);
+    await turns();
+    expect(frame).toMatchObject({ command: 'fin', stream: 3 });
+    await raw.write(smuxFrame(version, 'fin', 3));
+    await stream.closed;
+    expect(session.streams).toBe(0);
+    session.reset();
+  });
+
   test('in a stream that it opened our end is told at once, as many wait for it', async () => {
     const { session, raw, next } = rawPeer({ version });
     const frames = smuxFrames(raw, version);

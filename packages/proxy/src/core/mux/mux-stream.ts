@@ -22,6 +22,12 @@ export interface StreamHost {
   left(stream: MuxStream): void;
 }
 
+/**
+ * How long an end is held back while nothing comes. Who has only ended its direction cannot be told from who has gone, and the peer
+ * would otherwise keep what nobody reads for ever; GOST gives a half-closed connection as long.
+ */
+const heldBackMs = 10_000;
+
 interface Waiter {
   resolve(bytes: Buffer | null): void;
   reject(error: ProxyError): void;
@@ -30,9 +36,9 @@ interface Waiter {
 /**
  * A stream of a session, as a {@link Conn} whose `under` is the connection of all of them. Where the protocol and the peer can
  * half-close, `end` does. Where FIN would make the peer stop sending (smux, and not a Sallyport) it depends on who asked: in a
- * stream that we opened it is held back until the peer has ended, because an answer is still to come; in one that the peer opened
- * the answer has been given, and FIN goes at once, as GOST has it, since many wait for the end. A peer's FIN then means that it
- * reads no more either.
+ * stream that we opened it is held back until the peer has ended or been silent for 10 s, because an answer is still to come; in one
+ * that the peer opened the answer has been given, and FIN goes at once, as GOST has it, since many wait for the end. A peer's FIN
+ * then means that it reads no more either.
  */
 export class MuxStream implements Conn, Sender {
   readonly kind = 'stream';
@@ -58,6 +64,8 @@ export class MuxStream implements Conn, Sender {
   #drain: { resolve(): void; reject(error: ProxyError): void } | undefined;
   #ending: Promise<void> | undefined;
   #onEnded: (() => void) | undefined;
+  #heldBack: NodeJS.Timeout | undefined;
+  #isHeldBackLong = false;
   #endSent = false;
   #gotEnd = false;
   #isOver = false;
@@ -124,6 +132,7 @@ export class MuxStream implements Conn, Sender {
     else if (this.isReady) this.#host.outgoing.schedule(this);
     // The end itself may have to wait for the peer's.
     else if (this.#outBytes === 0) this.#host.outgoing.afterWritten(this.#onEnded!);
+    if (!this.#isOver && !this.#mayEnd) this.#holdBack();
     return this.#ending;
   }
 
@@ -180,6 +189,7 @@ export class MuxStream implements Conn, Sender {
     this.#flow.received(bytes.length);
     // A peer that has ended has nothing to say.
     if (this.#gotEnd) return;
+    this.#heldBack?.refresh();
     if (this.#waiter !== undefined) {
       const { resolve } = this.#waiter;
       this.#waiter = undefined;
@@ -240,7 +250,15 @@ export class MuxStream implements Conn, Sender {
   }
 
   get #mayEnd(): boolean {
-    return this.#canHalfClose || this.#gotEnd || this.#isOfPeer;
+    return this.#canHalfClose || this.#gotEnd || this.#isOfPeer || this.#isHeldBackLong;
+  }
+
+  #holdBack(): void {
+    this.#heldBack = setTimeout(() => {
+      // What the peer does not let us send it is not reading either.
+      this.#isHeldBackLong = true;
+      this.#host.outgoing.schedule(this);
+    }, heldBackMs).unref();
   }
 
   #consumed(bytes: number): void {
@@ -270,6 +288,7 @@ export class MuxStream implements Conn, Sender {
 
   #finish(): void {
     this.#isOver = true;
+    clearTimeout(this.#heldBack);
     const { outgoing } = this.#host;
     outgoing.drop(this);
     this.#host.held(-this.#received.length);
