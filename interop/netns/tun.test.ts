@@ -48,14 +48,15 @@ describe('a virtual network', { skip }, () => {
     await program.line(/router listening on/);
   };
 
-  const writeSite = (name: SiteName, node: string) => {
+  const writeSite = (name: SiteName, ...at: readonly string[]) => {
     const file = path.join(folder, `${name}.json`);
-    writeFileSync(file, JSON.stringify(siteOf(name, network.host(node), { router, net: netOf(name) })));
+    const hosts = at.map((node) => network.host(node));
+    writeFileSync(file, JSON.stringify(siteOf(name, hosts, { router, net: netOf(name) })));
     return file;
   };
 
-  const startSite = async (name: SiteName, node: string) => {
-    const args = [launcher, '-C', writeSite(name, node)];
+  const startSite = async (name: SiteName, ...at: readonly string[]) => {
+    const args = [launcher, '-C', writeSite(name, ...at)];
     const program = network.host(name).start(process.execPath, args);
     programs.set(name, program);
     await program.line(/has joined the network/);
@@ -234,6 +235,17 @@ describe('a virtual network', { skip }, () => {
     await pingUntil('ada', sites.bob.own);
     await pingUntil('eve', sites.bob.own);
     await pingUntil('bob', sites.ada.six);
+  });
+
+  test('a node that vanishes without a word is left for another', async () => {
+    await programs.get('ada')!.stop();
+    await startSite('ada', 'node1', 'node2');
+    await pingUntil('ada', sites.bob.own);
+    await network.host('node1').unplug();
+    assert.equal(await ping('ada', sites.bob.own), false);
+    await pingUntil('ada', sites.bob.own, 60);
+    await pingUntil('eve', sites.ada.own);
+    await network.host('node1').plug();
   });
 
   test('whoever may make no device is told why', async () => {

@@ -44,12 +44,16 @@ export function nodeOf(host: Host, plugin: Host): object {
   };
 }
 
-/** What a site is told that joins there. */
-export function siteOf(name: string, node: Host, { router, net }: { router: string; net: string }): object {
-  const chainNode = {
+/** What a site is told that joins there; of several nodes the first that can be reached. */
+export function siteOf(
+  name: string,
+  nodes: Host | readonly Host[],
+  { router, net }: { router: string; net: string },
+): object {
+  const chainNodes = [nodes].flat().map((node) => ({
     ...{ name: node.name, addr: `${node.address}:8424`, dialer: { type: 'tcp' } },
     connector: { type: 'router', metadata: { 'router.id': router } },
-  };
+  }));
   return {
     services: [
       {
@@ -58,7 +62,12 @@ export function siteOf(name: string, node: Host, { router, net }: { router: stri
         forwarder: { nodes: [{ name: 'gateway', addr: name }] },
       },
     ],
-    chains: [{ name: 'network', hops: [{ name: 'node', nodes: [chainNode] }] }],
+    chains: [
+      {
+        name: 'network',
+        hops: [{ name: 'node', selector: { strategy: 'fifo', failTimeout: '60s' }, nodes: chainNodes }],
+      },
+    ],
   };
 }
 

@@ -8,6 +8,7 @@ import type { Accept } from '../../core/conn.ts';
 import type { Forwarder, Target } from '../../core/route.ts';
 import type { Way } from '../../core/way.ts';
 import { ipPacket } from '../../wire/packets.fixture.ts';
+import { createTunStart } from './handle.ts';
 import { tunSite } from './index.ts';
 
 const cleanup = new Cleanup();
@@ -16,7 +17,7 @@ afterEach(() => cleanup.run());
 const packet = (text: string) => ipPacket('10.0.0.1', '10.0.0.2', text);
 
 /** A service whose listener accepts devices of memory, and whose chain leads to networks of memory. */
-async function scene({ port = 0, refuse = 0 } = {}) {
+async function scene({ port = 0, refuse = 0, silenceMs = 15_000 } = {}) {
   const networks: Datagrams[] = [];
   let wake: () => void = () => undefined;
   let refused = 0;
@@ -45,11 +46,15 @@ async function scene({ port = 0, refuse = 0 } = {}) {
       return Promise.resolve(ours);
     },
   };
-  const { service, events } = await startHandler(cleanup, tunSite.handler!, {
-    ...{ base, direct, forwarder },
-    problem: ({ message }) => told.push(message),
-    inform: (text) => told.push(text),
-  });
+  const { service, events } = await startHandler(
+    cleanup,
+    { ...tunSite.handler!, start: createTunStart({ silenceMs }) },
+    {
+      ...{ base, direct, forwarder },
+      problem: ({ message }) => told.push(message),
+      inform: (text) => told.push(text),
+    },
+  );
   let joined = 0;
   return {
     ...{ service, events, told },
@@ -125,6 +130,44 @@ test('a network that cannot be joined is tried again', async () => {
   (await network()).send(packet('at last'));
   expect(await fromNetwork()).toEqual(packet('at last'));
   expect(told[0]).toContain('the network cannot be joined, and it is tried again: not now');
+});
+
+test('a node that is sent packets and says nothing is joined anew, and left', async () => {
+  const { device, network, told } = await scene({ silenceMs: 30 });
+  const system = device();
+  const silent = await network();
+  const fromNetwork = reader(system);
+  silent.send(packet('alive'));
+  expect(await fromNetwork()).toEqual(packet('alive'));
+  const atSilent = reader(silent);
+  system.send(packet('anybody?'));
+  expect(await atSilent()).toEqual(packet('anybody?'));
+  const next = await network();
+  await silent.closed;
+  const fromDevice = reader(next);
+  system.send(packet('you'));
+  expect(await fromDevice()).toEqual(packet('you'));
+  next.send(packet('me'));
+  expect(await fromNetwork()).toEqual(packet('me'));
+  expect(told.filter((text) => text.includes('lost'))).toEqual([]);
+});
+
+test('nobody who is sent nothing is doubted, and nobody who answers', async () => {
+  const { device, network, told } = await scene({ silenceMs: 20 });
+  const system = device();
+  const there = await network();
+  const fromNetwork = reader(system);
+  there.receive((data) => {
+    there.send(data);
+  });
+  there.send(packet('here'));
+  await fromNetwork();
+  for (const until = performance.now() + 100; performance.now() < until;) {
+    system.send(packet('ping'));
+    expect(await fromNetwork()).toEqual(packet('ping'));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(told).toHaveLength(1);
 });
 
 test('a device that goes ends its membership', async () => {

@@ -1,6 +1,6 @@
 import { ProxyError } from '../../core/errors.ts';
 import type { Protocol } from '../../core/protocol.ts';
-import { startTun } from './handle.ts';
+import { createTunStart } from './handle.ts';
 import { handlerFields } from './options.ts';
 
 /** A network device that is a site of a router's network. GOST's VPN over UDP, of the same name, is not served. */
@@ -11,7 +11,7 @@ export const tunSite: Protocol = {
     serves: 'datagrams',
     forwards: 'always',
     joins: true,
-    start: startTun,
+    start: createTunStart(),
     // What it keeps is for the next configuration to go on with.
     handle: () =>
       Promise.reject(new ProxyError('unsupported', 'self', 'a device serves a service of its own')),
