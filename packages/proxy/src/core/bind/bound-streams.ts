@@ -64,7 +64,7 @@ export function acceptBoundStreams(node: Conn, options: BoundStreamsOptions): Re
   const told = (cause: unknown) => {
     const { code, at, message } = ProxyError.from(cause);
     // A visitor that changed its mind, or the end of them all.
-    if (code === 'upstreamClosed') return;
+    if (code === 'upstreamClosed' || code === 'clientClosed') return;
     const what =
       code === 'upstreamTimeout'
         ? `the node did not say who it is within ${String(headMs / 1000)} s`
@@ -94,6 +94,8 @@ export function acceptBoundStreams(node: Conn, options: BoundStreamsOptions): Re
   const session = createMuxSession(node, {
     role: 'server',
     side: 'upstream',
+    // Whoever visits is a client here, and one that leaves is nobody's fault.
+    streamSide: 'client',
     settings,
     accept: (stream) => void receive(stream),
   });

@@ -200,7 +200,7 @@ describe('BIND at a node', () => {
     const lost = await listening.lost;
     expect(lost).toMatchObject({ code: 'upstreamClosed', at: 'upstream' });
     expect(lost.message).toContain('does not listen for us any more');
-    await expect(visitor.read()).rejects.toMatchObject({ code: 'upstreamClosed' });
+    await expect(visitor.read()).rejects.toMatchObject({ code: 'clientClosed', at: 'client' });
     const other = await granted(tcp('', 2222));
     other.peer.say('no frame of any mux');
     expect(await other.listening.lost).toMatchObject({ code: 'badUpstreamReply' });
