@@ -54,6 +54,11 @@ export interface Conn extends Ends {
    * over. Never rejects.
    */
   end(): Promise<void>;
+  /**
+   * Says of an `end` that nothing of the peer's is waited for any more: a connection that would hold it back meanwhile does so no
+   * longer. Absent where none is held back.
+   */
+  leave?(): void;
   /** Ends both directions at once; on plain TCP the peer sees RST. */
   reset(): void;
   /** Resolves once, when both directions are closed, however that came about. */

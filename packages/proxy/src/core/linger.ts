@@ -27,7 +27,9 @@ export async function lingeringClose(
   };
   let timer = setTimeout(reset, maxFlushMs);
   let over = false;
-  void conn.end().then(() => {
+  const ended = conn.end();
+  conn.leave?.();
+  void ended.then(() => {
     if (over) return;
     clearTimeout(timer);
     timer = setTimeout(reset, ms);

@@ -63,6 +63,10 @@ export class PassedConn implements Conn {
     return this.conn.end();
   }
 
+  leave(): void {
+    this.conn.leave?.();
+  }
+
   reset(): void {
     this.conn.reset();
   }

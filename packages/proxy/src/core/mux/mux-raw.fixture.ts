@@ -1,7 +1,8 @@
+import type { Conn } from '../conn.ts';
 import { memoryConnPair } from '../memory-conn.fixture.ts';
 import type { MemoryEnd } from '../memory-conn.fixture.ts';
-import { formatSmuxHead } from '../../wire/smux.ts';
-import type { SmuxCommand, SmuxVersion } from '../../wire/smux.ts';
+import { formatSmuxHead, parseSmuxHead } from '../../wire/smux.ts';
+import type { SmuxCommand, SmuxHead, SmuxVersion } from '../../wire/smux.ts';
 import { formatYamuxHead } from '../../wire/yamux.ts';
 import type { YamuxHead } from '../../wire/yamux.ts';
 import { muxEnd } from './mux-pair.fixture.ts';
@@ -34,4 +35,23 @@ export function yamuxFrame(head: Partial<YamuxHead>, data: Buffer = Buffer.alloc
     formatYamuxHead({ type: 'data', flags: 0, stream: 1, length: data.length, ...head }),
     data,
   ]);
+}
+
+/** Reads smux frames that a session writes, leaving out signs of life and what two Sallyports say to each other. */
+export function smuxFrames(raw: Conn, version: 1 | 2) {
+  let rest = Buffer.alloc(0);
+  return async (): Promise<SmuxHead & { data: Buffer }> => {
+    for (;;) {
+      const head = parseSmuxHead(rest, version, 'client')?.message;
+      if (head !== undefined && rest.length >= 8 + head.length) {
+        const data = rest.subarray(8, 8 + head.length);
+        rest = rest.subarray(8 + head.length);
+        if (head.command !== 'nop') return { ...head, data };
+        continue;
+      }
+      const bytes = await raw.read();
+      if (bytes === null) throw new Error('ended');
+      rest = Buffer.concat([rest, bytes]);
+    }
+  };
 }

@@ -1,31 +1,9 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { parseSmuxHead } from '../../wire/smux.ts';
-import type { SmuxHead } from '../../wire/smux.ts';
 import { yamuxFlags } from '../../wire/yamux.ts';
-import type { Conn } from '../conn.ts';
 import { memoryConnPair } from '../memory-conn.fixture.ts';
 import { muxKinds, muxPair, readAll } from './mux-pair.fixture.ts';
 import { createMuxSession } from './mux-session.ts';
-import { rawPeer, smuxFrame, yamuxFrame } from './mux-raw.fixture.ts';
-
-/** Reads smux frames that a session writes, leaving out signs of life and what two Sallyports say to each other. */
-function smuxFrames(raw: Conn, version: 1 | 2) {
-  let rest = Buffer.alloc(0);
-  return async (): Promise<SmuxHead & { data: Buffer }> => {
-    for (;;) {
-      const head = parseSmuxHead(rest, version, 'client')?.message;
-      if (head !== undefined && rest.length >= 8 + head.length) {
-        const data = rest.subarray(8, 8 + head.length);
-        rest = rest.subarray(8 + head.length);
-        if (head.command !== 'nop') return { ...head, data };
-        continue;
-      }
-      const bytes = await raw.read();
-      if (bytes === null) throw new Error('ended');
-      rest = Buffer.concat([rest, bytes]);
-    }
-  };
-}
+import { rawPeer, smuxFrame, smuxFrames, yamuxFrame } from './mux-raw.fixture.ts';
 
 /** Time passes only when a test says so. */
 function stopTime() {
@@ -229,59 +207,6 @@ describe.each(muxKinds)('%s', (_, settings) => {
 });
 
 describe.each([1, 2] as const)('smux %s with a peer that is not ours', (version) => {
-  test('in a stream that we opened our end waits for its own, as FIN would make it stop', async () => {
-    const { session, raw } = rawPeer({ version }, 'client');
-    const frames = smuxFrames(raw, version);
-    const stream = session.open();
-    await stream.write(Buffer.from('question'));
-    await stream.end();
-    expect(await frames()).toMatchObject({ command: 'syn', stream: 3 });
-    expect(await frames()).toMatchObject({ command: 'psh', data: Buffer.from('question') });
-    await raw.write(smuxFrame(version, 'psh', 3, Buffer.from('answer')));
-    expect(String(await stream.read())).toBe('answer');
-    await raw.write(smuxFrame(version, 'fin', 3));
-    expect(await stream.read()).toBeNull();
-    await stream.closed;
-    let frame = await frames();
-    // The first bytes that were read are told of.
-    if (version === 2) {
-      expect(frame.command).toBe('upd');
-      frame = await frames();
-    }
-    expect(frame).toMatchObject({ command: 'fin', stream: 3 });
-    session.reset();
-  });
-
-  test('our end waits no longer than 10 s after the last word of a peer that may never end', async () => {
-    stopTime();
-    const { session, raw } = rawPeer({ version, keepAliveMs: 0 }, 'client');
-    const frames = smuxFrames(raw, version);
-    const stream = session.open();
-    await stream.end();
-    expect(await frames()).toMatchObject({ command: 'syn', stream: 3 });
-    let frame: Awaited<ReturnType<typeof frames>> | undefined;
-    const next = frames().then((one) => (frame = one));
-    await vi.advanceTimersByTimeAsync(9000);
-    await raw.write(smuxFrame(version, 'psh', 3, Buffer.from('a moment')));
-    expect(String(await stream.read())).toBe('a moment');
-    if (version === 2) {
-      // The first bytes that were read are told of.
-      await next;
-      expect(frame).toMatchObject({ command: 'upd' });
-      frame = undefined;
-      void frames().then((one) => (frame = one));
-    }
-    await vi.advanceTimersByTimeAsync(9000);
-    expect(frame).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(1000);
-    await turns();
-    expect(frame).toMatchObject({ command: 'fin', stream: 3 });
-    await raw.write(smuxFrame(version, 'fin', 3));
-    await stream.closed;
-    expect(session.streams).toBe(0);
-    session.reset();
-  });
-
   test('in a stream that it opened our end is told at once, as many wait for it', async () => {
     const { session, raw, next } = rawPeer({ version });
     const frames = smuxFrames(raw, version);

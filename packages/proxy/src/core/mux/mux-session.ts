@@ -314,6 +314,7 @@ class Session implements StreamHost, MuxEvents {
     this.outgoing.afterWritten(() => {
       this.outgoing.close();
       void this.conn.end();
+      this.conn.leave?.();
     });
   }
 

@@ -36,8 +36,8 @@ interface Waiter {
 /**
  * A stream of a session, as a {@link Conn} whose `under` is the connection of all of them. Where the protocol and the peer can
  * half-close, `end` does. Where FIN would make the peer stop sending (smux, and not a Sallyport) it depends on who asked: in a
- * stream that we opened it is held back until the peer has ended or been silent for 10 s, because an answer is still to come; in one
- * that the peer opened the answer has been given, and FIN goes at once, as GOST has it, since many wait for the end. A peer's FIN
+ * stream that we opened it is held back until the peer has ended or been silent for 10 s, because an answer is still to come (unless
+ * `leave` says that nobody waits for it); in one that the peer opened the answer has been given, and FIN goes at once, as GOST has it, since many wait for the end. A peer's FIN
  * then means that it reads no more either.
  */
 export class MuxStream implements Conn, Sender {
@@ -65,7 +65,7 @@ export class MuxStream implements Conn, Sender {
   #ending: Promise<void> | undefined;
   #onEnded: (() => void) | undefined;
   #heldBack: NodeJS.Timeout | undefined;
-  #isHeldBackLong = false;
+  #holdsBack = true;
   #endSent = false;
   #gotEnd = false;
   #isOver = false;
@@ -134,6 +134,11 @@ export class MuxStream implements Conn, Sender {
     else if (this.#outBytes === 0) this.#host.outgoing.afterWritten(this.#onEnded!);
     if (!this.#isOver && !this.#mayEnd) this.#holdBack();
     return this.#ending;
+  }
+
+  leave(): void {
+    this.#holdsBack = false;
+    this.#host.outgoing.schedule(this);
   }
 
   reset(): void {
@@ -250,15 +255,11 @@ export class MuxStream implements Conn, Sender {
   }
 
   get #mayEnd(): boolean {
-    return this.#canHalfClose || this.#gotEnd || this.#isOfPeer || this.#isHeldBackLong;
+    return this.#canHalfClose || this.#gotEnd || this.#isOfPeer || !this.#holdsBack;
   }
 
   #holdBack(): void {
-    this.#heldBack = setTimeout(() => {
-      // What the peer does not let us send it is not reading either.
-      this.#isHeldBackLong = true;
-      this.#host.outgoing.schedule(this);
-    }, heldBackMs).unref();
+    this.#heldBack = setTimeout(() => this.leave(), heldBackMs).unref();
   }
 
   #consumed(bytes: number): void {
