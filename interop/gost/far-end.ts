@@ -11,8 +11,8 @@ const welcome = Buffer.from('welcome\n');
 const mebibyte = 1024 * 1024;
 
 /**
- * A server that speaks first, and then does what the first line asks for: `echo` sends back all that comes, `digest` says the hash
- * of all that came until the visitor ended its direction, `leave` breaks the connection, `stay` does nothing.
+ * A server that speaks first, and then does what it is asked for: `echo N` sends back N bytes and ends, `digest` says the hash of all
+ * that came until the visitor ended its direction, `leave` breaks the connection, `stay` says `ok` and waits for the visitor's end.
  */
 export interface FarEnd {
   /** `127.0.0.1:port`. */
@@ -65,11 +65,19 @@ export async function startFarEnd(): Promise<FarEnd> {
 async function serve(socket: net.Socket): Promise<void> {
   const incoming = new Incoming(socket);
   const command = await incoming.exactly(commandLength).catch(() => Buffer.from('leave'));
-  switch (command.toString().trim()) {
-    case 'echo':
-      socket.write(incoming.rest());
-      socket.pipe(socket);
+  const [word, bytes] = command.toString().trim().split(' ');
+  switch (word) {
+    case 'echo': {
+      let left = Number(bytes);
+      const echo = (data: Buffer) => {
+        left -= data.length;
+        socket.write(data);
+        if (left === 0) socket.end();
+      };
+      echo(incoming.rest());
+      socket.on('data', echo);
       break;
+    }
     case 'digest': {
       const hash = createHash('sha256').update(incoming.rest());
       socket.on('data', (data: Buffer) => hash.update(data));
@@ -80,6 +88,7 @@ async function serve(socket: net.Socket): Promise<void> {
       socket.resetAndDestroy();
       break;
     default:
+      socket.write('ok');
       socket.on('end', () => socket.end());
   }
 }
@@ -136,8 +145,8 @@ export class Incoming {
   }
 }
 
-const commandLength = 7;
-const ask = (command: 'echo' | 'digest' | 'leave' | 'stay') => command.padEnd(commandLength);
+const commandLength = 16;
+const ask = (command: `echo ${number}` | 'digest' | 'leave' | 'stay') => command.padEnd(commandLength);
 
 /** Somebody who has come to the server and was welcomed. */
 export interface Visitor {
@@ -164,12 +173,14 @@ export async function enter(address: string): Promise<Visitor> {
 export async function visitEcho({ socket, incoming }: Visitor, bytes = mebibyte): Promise<void> {
   try {
     const text = Buffer.from('čau, world\n');
-    socket.write(ask('echo'));
+    socket.write(ask(`echo ${text.length + bytes}`));
     socket.write(text);
     assert.deepEqual(await incoming.exactly(text.length), text);
     const noise = randomBytes(bytes);
     socket.write(noise);
     assert.equal(digest(await incoming.exactly(bytes)), digest(noise), 'it came back as it was sent');
+    // Who ends first without a word cannot be told from who still listens, in a stream of a GOST's mux.
+    await incoming.over();
   } finally {
     socket.destroy();
   }
@@ -188,9 +199,11 @@ export async function visitHalfClosed({ socket, incoming }: Visitor): Promise<vo
 }
 
 /** Breaks the connection; the server must see that it is over. */
-export async function visitAndBreak({ socket }: Visitor, farEnd: FarEnd): Promise<void> {
-  const before = farEnd.goneCount();
+export async function visitAndBreak({ socket, incoming }: Visitor, farEnd: FarEnd): Promise<void> {
   socket.write(ask('stay'));
+  // Bytes and a reset at once look like an end.
+  await incoming.exactly(2);
+  const before = farEnd.goneCount();
   socket.resetAndDestroy();
   await farEnd.gone(before + 1);
 }
