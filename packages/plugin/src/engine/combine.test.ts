@@ -84,6 +84,21 @@ describe('authers: the first yes', () => {
     );
   });
 
+  test('what is told in the background fails all the same, so that it is told later', async () => {
+    const service = { id: 'i', name: 'n', node: 'o', network: 'tcp', address: 'a:1' };
+    const rule = { host: 'h', endpoint: 'e', service: 's' };
+    for (const onError of ['allow', 'lastGood', 'refuse', { reply: 'e' }] as const) {
+      const told = combine(ingress, [member(ingress, down, { onError })]);
+      await expect(told.setRule(rule, call())).rejects.toBe(down);
+      const known = combine(sd, [member(sd, down, { onError })]);
+      for (const verb of ['register', 'renew', 'deregister'] as const)
+        await expect(known[verb](service, call())).rejects.toBe(down);
+    }
+    // Who is told everything and asked nothing may be given up.
+    const records = combine(recorder, [member(recorder, down, { onError: 'allow' })]);
+    await expect(records.record({ data: Buffer.alloc(0), metadata: null }, call())).resolves.toBe(true);
+  });
+
   test('who has gone is told so, whatever onError says; a fault of a built-in is "could not ask"', async () => {
     const gone = new PluginError('canceled', 'gone');
     await expect(authenticate(member(auth, gone, { onError: 'allow' }))).rejects.toBe(gone);

@@ -14,7 +14,8 @@ import type { LastGood } from './last-good.ts';
  *
  * A refusal by `onError` rejects with the PluginError of the member that could not be asked, so that whoever refuses can say
  * why; with `queue` it is the caller who tries again. `canceled` always rejects. For each answer that `onError` gave, an
- * event with source `fallback` is published.
+ * event with source `fallback` is published. Of a module that is asked some things and told others, it is what is asked that
+ * a member's `onError` speaks of.
  *
  * Throws PluginError `internal` when there is no member, or more than one where only one can be.
  */
@@ -54,7 +55,8 @@ function seatOf<M extends Methods>(
   member: Member<M>,
 ): Seat {
   const policy = member.policy as Record<string, (ask: unknown, call: Call) => unknown>;
-  const { onError } = member;
+  // What is told in the background is told later, whatever counts as the answer of who could not be asked.
+  const onError = method.onError === 'queue' && hasQuestions(contract) ? undefined : member.onError;
   const lastGood = (onError ?? method.onError) === 'lastGood' ? createLastGood<unknown>(method) : undefined;
 
   const tellFallback = (rule: OnError<unknown>, call: Call, error: PluginError): void => {
@@ -114,6 +116,11 @@ function seatOf<M extends Methods>(
       return answerOf('allow', ask, call, error);
     },
   };
+}
+
+/** Whether somebody waits for any of a module's answers. */
+function hasQuestions({ methods }: Contract): boolean {
+  return Object.values<AnyMethod>(methods).some(({ onError }) => onError !== 'queue');
 }
 
 /** The answer that a rule stands for; undefined where it stands for none. */

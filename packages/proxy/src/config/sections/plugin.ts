@@ -24,11 +24,12 @@ const onErrorWords = ['refuse', 'allow', 'lastGood'] as const;
 
 /**
  * What counts as the answer of a plugin that could not be asked. `reply` is written as the plugin would write it over HTTP;
- * where a module has several methods it is the first one's.
+ * where a module has several methods it is the one's whose answer somebody waits for.
  */
 function onError(kind: ModuleKind): Reader<OnError<unknown>> {
   const { methods } = contractOf(kind);
-  const method = Object.keys(methods)[0]!;
+  const names = Object.keys(methods);
+  const method = names.find((name) => methods[name]!.onError !== 'queue') ?? names[0]!;
   const reply: Reader<{ readonly answer: unknown }> = (value: Value, path, reading) => {
     try {
       return { answer: parseReply(contractOf(kind), method, Buffer.from(valueToJson(value))) };

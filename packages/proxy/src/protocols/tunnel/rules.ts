@@ -51,8 +51,8 @@ export function setRule(
       let last: CallEvent | undefined;
       const observe = (event: CallEvent) => (last = event);
       const endpoint = await ingress.getRule({ host, service }, { meta: {}, signal, observe });
-      // That nobody could be asked is no answer.
-      if (endpoint === undefined && last !== undefined && last.outcome !== 'ok')
+      // That nobody could be asked is no answer, and what `onError` says in its place is none either.
+      if (last !== undefined && last.outcome !== 'ok')
         throw new ProxyError('couldNotAsk', 'plugin', last.error ?? last.outcome);
       const rule = parseTunnelRule(endpoint);
       const isOurs = rule?.id === tunnel;
