@@ -10,12 +10,21 @@ import type { Program } from '../../packages/proxy/test/program.ts';
 import { missingGost } from '../gost/gost.ts';
 import { createNetwork, missingNamespaces } from './netns.ts';
 import type { Host, Network } from './netns.ts';
-import { netOf, nodeOf, ping, siteOf, sites, startOurs, startPlugin } from './virtual-network.ts';
+import {
+  missingDevices,
+  netOf,
+  nodeOf,
+  ping,
+  siteOf,
+  sites,
+  startOurs,
+  startPlugin,
+} from './virtual-network.ts';
 import type { SiteName } from './virtual-network.ts';
 
 const binary = path.join(import.meta.dirname, '../gost/bin/gost');
 const router = randomUUID();
-const skip = (await missingNamespaces()) ?? missingGost;
+const skip = (await missingNamespaces()) ?? missingDevices ?? missingGost;
 
 type Kind = 'ours' | 'gost';
 /** Who is at which node: each is one program or the other. */

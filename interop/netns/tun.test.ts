@@ -11,6 +11,7 @@ import { createNetwork, missingNamespaces } from './netns.ts';
 import type { Network } from './netns.ts';
 import {
   launcher,
+  missingDevices,
   netOf,
   nodeOf,
   ping as pingOnce,
@@ -22,7 +23,7 @@ import {
 import type { SiteName } from './virtual-network.ts';
 
 const router = randomUUID();
-const skip = (await missingNamespaces()) ?? false;
+const skip = (await missingNamespaces()) ?? missingDevices ?? false;
 
 describe('a virtual network', { skip }, () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'interop-tun-'));

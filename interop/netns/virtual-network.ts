@@ -1,8 +1,14 @@
 // The virtual network that the suites of this folder build: who its sites are, what its programs are told, and how they are started,
 // ours and GOST's alike.
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Program } from '../../packages/proxy/test/program.ts';
 import type { Host } from './netns.ts';
+
+/** Why no network device can be made here; undefined: one can. */
+export const missingDevices = existsSync('/dev/net/tun')
+  ? undefined
+  : 'there is no /dev/net/tun here, by which network devices are made';
 
 export const launcher = fileURLToPath(new URL('../../packages/proxy/bin/sallyport.js', import.meta.url));
 const pluginServer = fileURLToPath(new URL('../../examples/plugins/javascript/tunnels.mjs', import.meta.url));
