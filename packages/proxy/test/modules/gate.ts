@@ -40,8 +40,11 @@ export async function openGate(host: string): Promise<Gate> {
   };
   await listen(0);
   const { port } = server.address() as net.AddressInfo;
-  const cut = async () => {
+  const drop = () => {
     for (const socket of sockets) socket.destroy();
+  };
+  const cut = async () => {
+    drop();
     if (!server.listening) return;
     server.close();
     await once(server, 'close');
@@ -49,9 +52,11 @@ export async function openGate(host: string): Promise<Gate> {
   return {
     addr: `${host}:${String(port)}`,
     async lead(to) {
-      await cut();
       behind = to;
-      if (to !== undefined) await listen(port);
+      if (to === undefined) await cut();
+      else drop();
+      // It listens on where it did before: nobody is to find it closed.
+      if (to !== undefined && !server.listening) await listen(port);
     },
     close: cut,
   };

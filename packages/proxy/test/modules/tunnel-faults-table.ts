@@ -29,9 +29,10 @@ export function tunnelFaultsPage(results: readonly TunnelResult[], joining: read
   };
   return [
     '',
-    'The same faults, over both transports, at a tunnel’s node and at a router. While a plugin hangs, clients register, visitors that have',
-    'got in go on, visitors of tunnels that are here come in where only sd is gone, and whoever else comes is answered in time. With the',
-    'plugin back everything is as before within a second. Written by `packages/proxy/test/modules/tunnel-faults.test.ts`.',
+    'The same faults, over both transports and with `timeout: 1s`, at a tunnel’s node and at a router. While a plugin hangs, clients',
+    'register, visitors that have got in go on, visitors of tunnels that are here come in where only sd is gone, and whoever else comes',
+    'is answered in time. With the plugin back everything is as before within a second. This part of the page is written by',
+    '`packages/proxy/test/modules/tunnel-faults.test.ts`.',
     '',
     'What a visitor is told, by how it comes: to an entrypoint, or to the service itself (CONNECT).',
     '',

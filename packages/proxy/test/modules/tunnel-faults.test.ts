@@ -29,8 +29,8 @@ import { ids, routerId } from './tunnel-ids.ts';
 import { openVisit, registerClient, tunnelWays, visitTunnel } from './tunnel-peers.ts';
 import type { Registered, TunnelVisited, TunnelWay } from './tunnel-peers.ts';
 
-/** Of every plugin here. */
-const deadlineMs = 500;
+/** Of every plugin here: long enough for a busy machine to say no in time. */
+const deadlineMs = 1000;
 /** Beyond the deadline, for a busy machine. */
 const slackMs = 1500;
 /** What waits is told again after half a second, then after one, two, …, five at most. */
