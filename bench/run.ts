@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import * as os from 'node:os';
 import { parseArgs } from 'node:util';
 import { measureMux } from './mux/mux.ts';
+import { measureNetwork } from './network/network.ts';
 import { measurePluginCalls } from './plugin-calls/calls.ts';
 import { measurePluginGrowth } from './plugin-calls/growth.ts';
 import { measurePluginMemory } from './plugin-calls/memory.ts';
@@ -26,6 +27,7 @@ const measures: Readonly<Record<string, (options: BenchOptions) => Promise<objec
   proxy: measureProxy,
   mux: measureMux,
   tunnels: measureTunnels,
+  network: measureNetwork,
 };
 
 const { values, positionals } = parseArgs({
