@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { PolicyOf } from '../../core/policies.ts';
 import { Cleanup } from '../../core/peer.fixture.ts';
+import { threadWheel } from '../../core/wheel.ts';
 import { formatRelayDatagram } from '../../wire/relay.ts';
 import { ipPacket } from '../../wire/packets.fixture.ts';
 import {
@@ -18,6 +19,7 @@ import {
   toB,
   twoSites,
 } from './scene.fixture.ts';
+import type { Networks } from './networks.ts';
 import type { TestModules } from './scene.fixture.ts';
 
 const cleanup = new Cleanup();
@@ -321,4 +323,33 @@ test('a reload: sites of both configurations are in the same networks', async ()
   expect(await c.next()).toEqual(ipPacket('10.3.0.1', '10.2.0.5', 'by the new rules'));
   a.send(toB('back'));
   expect(await c.next()).toEqual(toB('back'));
+});
+
+test('three hundred sites come, speak and go, and leave nothing', async () => {
+  const getRoute: PolicyOf<'router'>['getRoute'] = ({ destination }) => ({
+    network: destination,
+    gateway: `site-${destination.split('.')[3]!}`,
+  });
+  const service = await serviceOf(cleanup, { getRoute });
+  const networks = service.service.keeps as Networks;
+  const ids = [routerId, anotherId(), anotherId()];
+  const waiting = threadWheel.pending;
+  for (let round = 0; round < 5; round++) {
+    const sites = await Promise.all(
+      Array.from({ length: 60 }, (_, at) => joinAs(cleanup, service.port, `site-${String(at)}`, ids[at % 3])),
+    );
+    expect(ids.every((id) => networks.find(id) !== undefined)).toBe(true);
+    // Each to the next of its network.
+    for (const [at, site] of sites.entries())
+      site.send(ipPacket('10.0.0.1', `10.0.0.${String((at + 3) % 60)}`, String(at)));
+    await Promise.all(sites.map((site) => site.next()));
+    for (const [at, { socket }] of sites.entries()) {
+      if (at % 2 === 0) socket.end();
+      else socket.resetAndDestroy();
+    }
+    await Promise.all(sites.map(({ closed }) => closed));
+    while (service.service.open > 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(ids.map((id) => networks.find(id))).toEqual([undefined, undefined, undefined]);
+  }
+  expect(threadWheel.pending).toBe(waiting);
 });
