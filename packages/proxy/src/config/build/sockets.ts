@@ -52,7 +52,7 @@ export function createSockets(before: Sockets | undefined, warn: (text: string) 
                 known.told.problem = problem;
                 if (known.settings !== written)
                   warn(
-                    `${service} goes on listening at the socket that it has; what is new of its keep-alive or its datagrams counts after a restart`,
+                    `${service} goes on listening at the socket that it has; what is new of its keep-alive, its datagrams or its device counts after a restart`,
                   );
               },
             });
