@@ -65,7 +65,11 @@ const suites = {
   'grpc-js': () => tests('node-grpc-js/grpc-js.test.ts'),
   curl: () => tests('curl/curl.test.ts'),
   gost: () =>
-    tests(...['sdk', 'tunnel', 'chain', 'reverse', 'tunnels', 'nodes'].map((name) => `gost/${name}.test.ts`)),
+    tests(
+      ...['sdk', 'tunnel', 'chain', 'reverse', 'tunnels', 'entrypoints', 'nodes'].map(
+        (name) => `gost/${name}.test.ts`,
+      ),
+    ),
   redis: () => tests('redis/redis.test.ts', 'redis/sd.test.ts', 'redis/tunnels-plugin.test.ts'),
   netns: () => tests('netns/tunnels.test.ts', 'netns/several-nodes.test.ts', 'netns/faults.test.ts'),
   tun: () => tests('netns/tun.test.ts', 'netns/tun-gost.test.ts'),

@@ -4,6 +4,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import dgram from 'node:dgram';
 import { EventEmitter, once } from 'node:events';
 import net from 'node:net';
+import tls from 'node:tls';
+import { createLinkFiles } from '../common/links.ts';
 import { dial } from './traffic.ts';
 
 const waitMs = 15_000;
@@ -56,6 +58,29 @@ export async function startFarEnd(): Promise<FarEnd> {
     },
     async close() {
       for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** Starts an HTTPS server that answers with the server name that its visitor said. Whoever started it closes it. */
+export async function startSecure(): Promise<{ address: string; close(): Promise<void> }> {
+  const files = createLinkFiles();
+  const server = tls.createServer(files.server, (socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.once('data', () => {
+      const { servername } = socket as tls.TLSSocket & { servername?: string };
+      const body = servername ?? '';
+      socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${String(body.length)}\r\n\r\n${body}`);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    address: `127.0.0.1:${String((server.address() as net.AddressInfo).port)}`,
+    async close() {
+      files.remove();
       server.close();
       await once(server, 'close');
     },

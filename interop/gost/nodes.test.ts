@@ -2,13 +2,9 @@
 // connected to one is visited through the other. What either asks is compared. It needs a built program (`npm run build`).
 import assert from 'node:assert/strict';
 import { createHash, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import type net from 'node:net';
 import { after, before, describe, test } from 'node:test';
-import tls from 'node:tls';
 import type { PluginTransport, SdService } from '@sallyport/plugin';
-import { createLinkFiles } from '../common/links.ts';
-import { enter, exchangeDatagrams, startFarEnd, visitEcho } from './far-end.ts';
+import { enter, exchangeDatagrams, startFarEnd, startSecure, visitEcho } from './far-end.ts';
 import { missingGost, startGost } from './gost.ts';
 import { chainOf, ownAddress } from './links.ts';
 import { startPlugins } from './plugin-servers.ts';
@@ -227,7 +223,7 @@ function nodesSuite(transport: PluginTransport): void {
           const { host, id } = tunnelOf(make, 'secure');
           plugins.forget();
           const socket = await dial(entrypoints[through], { servername: host, rejectUnauthorized: false });
-          const { body } = await exchange(socket as net.Socket, 'GET', '/');
+          const { body } = await exchange(socket, 'GET', '/');
           assert.equal(body, host);
           assertAsked(`${host}:443`, id);
         });
@@ -293,29 +289,6 @@ function nodesSuite(transport: PluginTransport): void {
         said(one),
       );
   });
-}
-
-/** An HTTPS server that answers with the server name that its visitor said. */
-async function startSecure(): Promise<{ address: string; close(): Promise<void> }> {
-  const files = createLinkFiles();
-  const server = tls.createServer(files.server, (socket) => {
-    socket.on('error', () => socket.destroy());
-    socket.once('data', () => {
-      const { servername } = socket as tls.TLSSocket & { servername?: string };
-      const body = servername ?? '';
-      socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${String(body.length)}\r\n\r\n${body}`);
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    address: `127.0.0.1:${String((server.address() as net.AddressInfo).port)}`,
-    async close() {
-      files.remove();
-      server.close();
-      await once(server, 'close');
-    },
-  };
 }
 
 for (const transport of ['grpc', 'http'] as const)
