@@ -22,8 +22,10 @@ const isAllowed = (() => {
   }
 })();
 
-// RFC 2544's addresses, which nobody has.
-const options = tunOptionsOf({ name: 'sallyport-test', net: [{ address: '198.18.77.1', length: 24 }] });
+// RFC 2544's addresses, which nobody has; several runs of this test may be under way.
+const name = `sally-${String(process.pid)}`;
+const network = `198.18.${String(process.pid % 256)}`;
+const options = tunOptionsOf({ name, net: [{ address: `${network}.1`, length: 24 }] });
 
 /** A listener, and the ends that it accepts. */
 async function scene() {
@@ -54,9 +56,9 @@ async function scene() {
 describe.skipIf(!isAllowed)('a device of the system', () => {
   test('brings what the system sends, and takes what it is to be given', async () => {
     const { listening, next } = await scene();
-    expect(listening.address.host).toBe('sallyport-test');
+    expect(listening.address.host).toBe(name);
     const end = await next();
-    expect(end.remote).toEqual({ host: '198.18.77.1', port: 0 });
+    expect(end.remote).toEqual({ host: `${network}.1`, port: 0 });
     const socket = createSocket('udp4');
     cleanup.add(socket, () => socket.close());
     const answered = new Promise<string>((resolve) =>
@@ -64,10 +66,10 @@ describe.skipIf(!isAllowed)('a device of the system', () => {
     );
     const came = new Promise<Buffer>((resolve) => {
       end.receive((data) => {
-        if (parseIpPacket(data)?.destination === '198.18.77.2') resolve(Buffer.from(data));
+        if (parseIpPacket(data)?.destination === `${network}.2`) resolve(Buffer.from(data));
       });
     });
-    socket.send('hello', 9, '198.18.77.2');
+    socket.send('hello', 9, `${network}.2`);
     const packet = await came;
     expect(packet.subarray(28).toString()).toBe('hello');
     // Back to where it came from: addresses and ports the other way round; a checksum of UDP may be 0 (RFC 768).
@@ -87,11 +89,11 @@ describe.skipIf(!isAllowed)('a device of the system', () => {
   test('is gone when it is closed, and ends its end', async () => {
     const { listening, next } = await scene();
     const end = await next();
-    expect(networkInterfaces()).toHaveProperty('sallyport-test');
+    expect(networkInterfaces()).toHaveProperty(name);
     await listening.close();
     await end.closed;
-    expect(networkInterfaces()).not.toHaveProperty('sallyport-test');
-    expect(end.send(ipPacket('198.18.77.2', '198.18.77.1'))).toBe(false);
+    expect(networkInterfaces()).not.toHaveProperty(name);
+    expect(end.send(ipPacket(`${network}.2`, `${network}.1`))).toBe(false);
     await listening.close();
   });
 
@@ -105,7 +107,7 @@ describe.skipIf(!isAllowed)('a device of the system', () => {
     (await next()).close();
     const again = await next();
     expect(ends).toHaveLength(2);
-    expect(networkInterfaces()).toHaveProperty('sallyport-test');
+    expect(networkInterfaces()).toHaveProperty(name);
     again.close();
   });
 });
