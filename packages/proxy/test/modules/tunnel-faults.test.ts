@@ -26,7 +26,8 @@ import type { Elsewhere, Place } from './tunnel-faults-config.ts';
 import { told, toldSite, tunnelFaultsPage } from './tunnel-faults-table.ts';
 import type { TunnelResult } from './tunnel-faults-table.ts';
 import { ids, routerId } from './tunnel-ids.ts';
-import { openVisit, registerClient, tunnelWays, visitTunnel } from './tunnel-peers.ts';
+import { codeOf, unaskedOf } from './tunnel-faults-log.ts';
+import { letIn, registerClient, timed, tunnelWays, visitTunnel, waysIn } from './tunnel-peers.ts';
 import type { Registered, TunnelVisited, TunnelWay } from './tunnel-peers.ts';
 
 /** Of every plugin here: long enough for a busy machine to say no in time. */
@@ -36,7 +37,7 @@ const slackMs = 1500;
 /** What waits is told again after half a second, then after one, two, …, five at most. */
 const arrivalMs = 10_000;
 /** Rows that run at a time. */
-const width = 8;
+const width = 5;
 
 interface Row {
   readonly id: string;
@@ -69,14 +70,12 @@ let log = '';
 
 const idOf = (place: Place, transport: PluginTransport, { id }: Condition) => `${place}-${transport}-${id}`;
 const portOf = (address: string) => Number(address.slice(address.lastIndexOf(':') + 1));
+/** How long the log was when a row's plugin began to fail. */
+const spoiledAt = new Map<string, number>();
+const isUnasked = (id: string) => unaskedOf(id, proxy.log(), spoiledAt.get(id)).length > 0;
 /** Where a service's entrypoint is: what it said when it was opened. */
 const entrypoints = new Map<string, string>();
 const entrypointOf = (service: string) => entrypoints.get(service)!;
-const timed = async (run: () => Promise<string>): Promise<TunnelVisited> => {
-  const started = performance.now();
-  return { outcome: await run(), ms: performance.now() - started };
-};
-
 beforeAll(async () => {
   conditioned = await startConditions(tunnelAnswers(elsewhere));
   cleanup.add(conditioned, (open) => open.close());
@@ -130,7 +129,8 @@ beforeAll(async () => {
 afterAll(() => cleanup.run(), 60_000);
 
 /** From now on the plugin is as the row says. */
-async function spoil({ gate, plugin, condition }: Row): Promise<void> {
+async function spoil({ id, gate, plugin, condition }: Row): Promise<void> {
+  spoiledAt.set(id, proxy.log().length);
   await gate.lead(condition.id === 'restarted' ? undefined : plugin.port);
   if (condition.id === 'restarted') await gate.lead(plugin.port);
 }
@@ -163,6 +163,12 @@ async function visitAll(own: Cleanup, id: string, host: string, tunnel: (way: Tu
   return Object.fromEntries(await Promise.all(visited)) as Record<TunnelWay, TunnelVisited>;
 }
 
+/** Whether a visitor comes in, by HTTP. */
+async function comesIn(own: Cleanup, id: string, host: string): Promise<boolean> {
+  const { outcome } = await visitTunnel(own, { ...ports(id), way: 'HTTP', host, tunnel: '' });
+  return outcome === 'ok';
+}
+
 /** What a client came to that registers. */
 const registering = ({ ms }: Registered): TunnelVisited => ({ outcome: 'ok', ms });
 
@@ -172,8 +178,7 @@ const observers: Readonly<Record<Place, (row: Row, own: Cleanup) => Promise<Obse
     const { id, transport } = row;
     const port = portOf(proxy.address(id));
     await registerClient(own, port, { tunnel: ids.here });
-    const visitor = await openVisit(own, port, { tunnel: ids.here, host: 'web.test' });
-    if (typeof visitor === 'string') throw new Error(`${id}: ${visitor}`);
+    const visitor = await letIn(own, port, { tunnel: ids.here, host: 'web.test' });
     await spoil(row);
     const other = { ...ports('away-tunnels'), host: 'away.test', tunnel: ids.away };
     const tunnel = (way: TunnelWay) => (way === 'CONNECT' ? ids.here : ids.public);
@@ -184,16 +189,17 @@ const observers: Readonly<Record<Place, (row: Row, own: Cleanup) => Promise<Obse
       timed(() => visitor.page()),
       visitTunnel(own, { way: 'HTTP', ...other }),
     ]);
-    const backMs = await heal(row, async () => {
-      const visits = await visitAll(own, id, 'web.test', tunnel);
-      return tunnelWays.every((way) => visits[way].outcome === 'ok');
-    });
+    const backMs = await heal(row, () => comesIn(own, id, 'web.test'));
+    const after = await visitAll(own, id, 'web.test', tunnel);
     const isSet = (endpoint: string) => () =>
       conditioned.history(transport).some(([method, ask]) => {
         const rule = ask as SetRuleAsk;
         return method === 'ingress.setRule' && rule.service === id && rule.endpoint === endpoint;
       });
-    const missing = await missingOf({ 'rule of one': isSet(ids.away), 'rule of another': isSet(ids.public) });
+    const missing = await missingOf({
+      ...waysIn(after),
+      ...{ 'rule of one': isSet(ids.away), 'rule of another': isSet(ids.public) },
+    });
     return {
       seen: { ...seen, name: { outcome: named.name, ms: named.ms } },
       bystanders: { registering: registering(plain), staying, elsewhere: bystander },
@@ -206,8 +212,7 @@ const observers: Readonly<Record<Place, (row: Row, own: Cleanup) => Promise<Obse
     const { id, transport } = row;
     const port = portOf(proxy.address(id));
     const first = await registerClient(own, port, { tunnel: ids.here });
-    const visitor = await openVisit(own, port, { tunnel: ids.here, host: 'here.test' });
-    if (typeof visitor === 'string') throw new Error(`${id}: ${visitor}`);
+    const visitor = await letIn(own, port, { tunnel: ids.here, host: 'here.test' });
     const leaving = await registerClient(own, port, { tunnel: ids.here });
     const told = (verb: string, one: Registered, since = 0) =>
       conditioned.history(transport).some(([method, ask], index) => {
@@ -228,13 +233,12 @@ const observers: Readonly<Record<Place, (row: Row, own: Cleanup) => Promise<Obse
       visitTunnel(own, { way: 'CONNECT', ...here }),
     ]);
     const since = conditioned.history(transport).length;
-    const backMs = await heal(row, async () => {
-      const visits = await visitAll(own, id, 'away.test', () => ids.away);
-      return tunnelWays.every((way) => visits[way].outcome === 'ok');
-    });
+    const backMs = await heal(row, () => comesIn(own, id, 'away.test'));
+    const after = await visitAll(own, id, 'away.test', () => ids.away);
     // Over HTTP a status of 200 is all that is looked at, as in GOST: who says it with a page has been told.
     const isTaken = transport === 'http' && row.condition.id === 'page';
     const missing = await missingOf({
+      ...waysIn(after),
       Register: () => isTaken || told('register', added),
       Renew: () => told('renew', added, since),
       Deregister: () => isTaken || told('deregister', leaving),
@@ -335,27 +339,6 @@ async function packets(row: Row, own: Cleanup, b: TestSite): Promise<Observed> {
   return { seen: { packet: seen }, bystanders: { joining }, backMs, missing };
 }
 
-/** Whether a question of the service had no answer. */
-function isUnasked(id: string): boolean {
-  return unaskedOf(id, proxy.log()).length > 0;
-}
-
-function unaskedOf(id: string, text: string): string[] {
-  const lines: string[] = [];
-  const mark = `"service":"${id}",`;
-  for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
-    const line = text.slice(at, text.indexOf('\n', at) + 1 || undefined);
-    if (line.includes('"decision":"couldNotAsk"')) lines.push(line);
-  }
-  return lines;
-}
-
-/** What the log calls the first of a service's questions that had no answer; undefined: there was none. */
-function codeOf(id: string): string | undefined {
-  const [line] = unaskedOf(id, log);
-  return line === undefined ? undefined : (/ ms, (\w+)\)/.exec(line)?.[1] ?? line);
-}
-
 /** What is seen of a row where the plugin does what it should not. */
 const expected: Readonly<Record<Place, Readonly<Record<string, string>>>> = {
   rules: { ...told.ingress, name: createHash('md5').update(ids.away).digest('hex').slice(0, 16) },
@@ -385,7 +368,7 @@ describe.each(transports)('over %s', (transport) => {
       expect(backMs, 'with the plugin back').toBeLessThan(1000);
       expect(missing, 'told in the end').toEqual([]);
       // What is asked when a plugin is ended that hangs is called otherwise.
-      const code = codeOf(row.id);
+      const code = codeOf(row.id, log, spoiledAt.get(row.id));
       if (isFine(condition)) expect(code, 'in the log').toBeUndefined();
       else expect(row.plugin.codes, 'in the log').toContain(code);
     });

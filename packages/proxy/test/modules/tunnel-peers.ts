@@ -5,7 +5,7 @@ import type { Cleanup } from '../../src/core/peer.fixture.ts';
 import { clientHello } from '../../src/protocols/tunnel/entrypoint.fixture.ts';
 import { ask, register, requestOf } from '../../src/protocols/tunnel/node.fixture.ts';
 import type { Says, TestConnector } from '../../src/protocols/tunnel/node.fixture.ts';
-import { get } from '../tunnels/scene.ts';
+import { get, until } from '../tunnels/scene.ts';
 
 /** How a visitor comes: to the entrypoint with HTTP, TLS or the relay protocol, or to the service itself (CONNECT). */
 export const tunnelWays = ['HTTP', 'TLS', 'relay', 'CONNECT'] as const;
@@ -89,10 +89,8 @@ export interface TunnelVisited {
 }
 
 /** Makes the visit; what broke it, or that nothing came in ten seconds, is its outcome. */
-export async function visitTunnel(cleanup: Cleanup, visit: TunnelVisit): Promise<TunnelVisited> {
-  const started = performance.now();
-  const outcome = await outcomeOf(cleanup, visit).catch((error: unknown) => String(error));
-  return { outcome, ms: performance.now() - started };
+export function visitTunnel(cleanup: Cleanup, visit: TunnelVisit): Promise<TunnelVisited> {
+  return timed(() => outcomeOf(cleanup, visit).catch((error: unknown) => String(error)));
 }
 
 async function outcomeOf(cleanup: Cleanup, { way, ports, host, tunnel }: TunnelVisit): Promise<string> {
@@ -161,4 +159,29 @@ async function greet(port: number, host: string): Promise<string> {
   const told = Buffer.concat(chunks);
   if (told.equals(alert)) return 'ok';
   return told.length === 0 ? 'closed' : `told ${told.toString('hex')}`;
+}
+
+/** Which of the ways led in. */
+export function waysIn(visits: Readonly<Record<TunnelWay, TunnelVisited>>): Record<TunnelWay, () => boolean> {
+  const ways = tunnelWays.map((way) => [way, () => visits[way].outcome === 'ok'] as const);
+  return Object.fromEntries(ways) as Record<TunnelWay, () => boolean>;
+}
+
+/** What something came to, and how long it took. */
+export async function timed(run: () => Promise<string>): Promise<TunnelVisited> {
+  const started = performance.now();
+  return { outcome: await run(), ms: performance.now() - started };
+}
+
+/** Visits by the relay protocol and stays. A machine that is busy may need more than one try. */
+export async function letIn(cleanup: Cleanup, port: number, says: Says): Promise<OpenVisit> {
+  let visitor: OpenVisit | string = '';
+  await until(
+    async () => {
+      visitor = await openVisit(cleanup, port, says);
+      return typeof visitor !== 'string';
+    },
+    `a visitor of ${says.host ?? ''}`,
+  );
+  return visitor as unknown as OpenVisit;
 }
