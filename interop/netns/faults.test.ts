@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { openCluster } from './cluster.ts';
 import type { Cluster, NodeName } from './cluster.ts';
-import { clientConfig, renewMs } from './configs.ts';
+import { clientConfig } from './configs.ts';
 import { missingNamespaces } from './netns.ts';
 import { nextLine, tunnels, until } from './scene.ts';
 import type { Held, Load, Scene, Seen, Served } from './scene.ts';
@@ -17,8 +17,8 @@ const silenceMs = 3000;
 /** How long a node waits for another that says nothing before it tries the next. */
 const impatientMs = 3000;
 
-/** What a loaded machine may add to any of these. */
-const slackMs = 2000;
+/** What a loaded machine, and the time between two signs of life, may add to any of these. */
+const slackMs = 3000;
 
 describe('faults between machines', { skip, timeout: 180_000 }, () => {
   let cluster: Cluster;
@@ -69,7 +69,7 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
       await visitors.more(20);
     }
     await node.reload({ services: [{ name: 'wrong', addr: 'nowhere' }] });
-    await nextLineOf(node, /not reloaded/);
+    assert.ok(node.lines.some((line) => line.includes('not reloaded')));
     await node.reload(cluster.config('node1'));
     await visitors.more(20);
     assert.deepEqual(failures(await visitors.stop()), []);
@@ -100,15 +100,11 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     const backMs = Date.now() - pluggedAt;
     const all = await visitors.stop();
     const failed = failures(all);
-    for (const { at, ms } of failed) {
-      assert.ok(
-        at + ms <= cutAt + silenceMs + slackMs + 1000,
-        'nobody waits for longer than it takes to notice',
-      );
-    }
+    const slowest = Math.max(...all.map(({ ms }) => ms));
     context.diagnostic(
-      `noticed after ${String(noticedAt - cutAt)} ms; ${String(failed.length)} of ${String(all.length)} visits failed; back after ${String(backMs)} ms`,
+      `noticed after ${String(noticedAt - cutAt)} ms; ${String(failed.length)} of ${String(all.length)} visits failed, the slowest took ${String(slowest)} ms; back after ${String(backMs)} ms`,
     );
+    assert.ok(slowest <= silenceMs + slackMs, `somebody waited for ${String(slowest)} ms`);
   });
 
   test('a visitor whose cable is out for a moment goes on where it was, and nobody else notices', async () => {
@@ -158,8 +154,8 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     const visitors = load(20, 'node3');
     await visitors.more(10, by('ada'));
     await visitors.more(10, by('bob'));
-    const cutAt = Date.now();
     await scene.host('node1').unplug();
+    const cutAt = Date.now();
     // Nothing tells that it is gone: somebody waits, and is served by the other.
     await nextLine(ada, /"msg":"tunnel /, 30_000);
     await cluster.registered('web', 'node2', 'node3');
@@ -171,19 +167,14 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     await cluster.found('web', 'node1');
     await cluster.registered('web', 'node2', 'node3');
     const all = await visitors.stop();
-    const failed = failures(all);
-    const slowest = Math.max(...all.map(({ ms }) => ms));
+    // What was on its way to the node is lost. Whoever came later had to wait until another was tried, and was served.
+    const lost = failures(all);
+    const later = all.filter(({ at }) => at > cutAt);
+    const slowest = Math.max(...later.map(({ ms }) => ms));
     context.diagnostic(
-      `${String(failed.length)} of ${String(all.length)} visits failed, the slowest took ${String(slowest)} ms; its client was elsewhere after ${String(movedMs)} ms`,
+      `${String(lost.length)} of ${String(all.length)} visits failed, the slowest that came later took ${String(slowest)} ms; its client was elsewhere after ${String(movedMs)} ms`,
     );
+    assert.deepEqual(failures(later), []);
     assert.ok(slowest <= impatientMs + slackMs, `somebody waited for ${String(slowest)} ms`);
-    assert.deepEqual(
-      failed.filter(({ at }) => at < cutAt - 1000 || at > cutAt + renewMs),
-      [],
-    );
   });
 });
-
-async function nextLineOf({ lines }: Served, pattern: RegExp): Promise<void> {
-  await until(() => lines.some((line) => pattern.test(line)), `a line like ${String(pattern)}`);
-}

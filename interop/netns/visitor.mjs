@@ -41,7 +41,7 @@ async function load(host, everyMs, ...addresses) {
   await Promise.all(open);
 }
 
-/** Nobody waits for a page for more than five seconds. */
+/** Nobody waits for a page for more than ten seconds. */
 async function visit(n, host, to) {
   const at = Date.now();
   const facts = () => ({ n, at, to, ms: Date.now() - at });
@@ -55,7 +55,7 @@ async function visit(n, host, to) {
 
 function get(to, host) {
   return new Promise((resolve, reject) => {
-    const request = http.get({ ...to, agent: false, timeout: 5000, headers: { host } }, (response) => {
+    const request = http.get({ ...to, agent: false, timeout: 10_000, headers: { host } }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text) => (body += text));
       response.on('end', () => resolve({ status: response.statusCode, body: body.trim() }));
