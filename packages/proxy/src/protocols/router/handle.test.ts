@@ -249,6 +249,8 @@ describe('a site that', () => {
     await b.closed;
     // 64 MB were sent. All that waited for the site has come by now: the system's buffers, and half a megabyte of ours.
     expect(received).toBeLessThan(20 * 1024 * 1024);
+    const { traffic } = await service.event('closed', ({ user }) => user.startsWith('site-b'));
+    expect(traffic.dropped).toBeGreaterThan(100);
   });
 
   test('leaves is a gateway no more', async () => {
