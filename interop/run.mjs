@@ -58,18 +58,16 @@ async function conformance(mode, cases) {
   return { passed: Number(passed), failed: all ? 0 : Math.max(1, Number(failed)), skipped: '' };
 }
 
+/** A real GOST at either end, at both, and as a node beside ours. */
+const gost = ['sdk', 'tunnel', 'chain', 'reverse', 'tunnels', 'entrypoints', 'nodes', 'router-nodes'];
+
 const suites = {
   go: () => tests('go/go.test.ts'),
   'go-plugins': () => tests('go/proxy.test.ts', 'go/tunnels.test.ts'),
   python: () => tests('python/python.test.ts'),
   'grpc-js': () => tests('node-grpc-js/grpc-js.test.ts'),
   curl: () => tests('curl/curl.test.ts'),
-  gost: () =>
-    tests(
-      ...['sdk', 'tunnel', 'chain', 'reverse', 'tunnels', 'entrypoints', 'nodes'].map(
-        (name) => `gost/${name}.test.ts`,
-      ),
-    ),
+  gost: () => tests(...gost.map((name) => `gost/${name}.test.ts`)),
   redis: () => tests('redis/redis.test.ts', 'redis/sd.test.ts', 'redis/tunnels-plugin.test.ts'),
   netns: () => tests('netns/tunnels.test.ts', 'netns/several-nodes.test.ts', 'netns/faults.test.ts'),
   tun: () => tests('netns/tun.test.ts', 'netns/tun-gost.test.ts'),

@@ -179,7 +179,11 @@ export async function readExactly(socket: net.Socket, bytes: number): Promise<Bu
     const data = socket.read(bytes) as Buffer | null;
     if (data?.length === bytes) return data;
     if (socket.readableEnded || socket.destroyed) throw new Error('the connection ended before its answer');
-    await Promise.race([once(socket, 'readable'), once(socket, 'end'), once(socket, 'close')]);
+    const waiting = new AbortController();
+    const stirs = ['readable', 'end', 'close'].map((event) => once(socket, event, waiting));
+    await Promise.race(stirs).finally(() => {
+      waiting.abort();
+    });
   }
 }
 

@@ -12,7 +12,8 @@ import { startPlugins } from './plugin-servers.ts';
 import type { PluginServers } from './plugin-servers.ts';
 import { closeAll } from './programs.ts';
 import type { Proxy } from './programs.ts';
-import { dial, readExactly, request, startOrigin } from './traffic.ts';
+import { framed, joinNetwork, packetTo } from './packets.ts';
+import { readExactly, request, startOrigin } from './traffic.ts';
 import type { Origin, Seen } from './traffic.ts';
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -149,34 +150,6 @@ function tunnelSuite(transport: PluginTransport): void {
   });
 }
 
-/** A relay request (version 1) to join a private network: our address, the site's name, the network's id, the kind `ip`. */
-function associate(site: string, router: string): Buffer {
-  const feature = (type: number, ...data: readonly (Buffer | readonly number[])[]) => {
-    const body = Buffer.concat(data.map((one) => Buffer.from(one)));
-    return Buffer.concat([Buffer.from([type, body.length >> 8, body.length & 255]), body]);
-  };
-  const features = Buffer.concat([
-    feature(2, [1, 0, 0, 0, 0, 0, 0]),
-    feature(2, [3, site.length], Buffer.from(site), [0, 0]),
-    feature(3, Buffer.from(router.replaceAll('-', ''), 'hex'), [0, 0, 0, 0]),
-    feature(4, [0, 2]),
-  ]);
-  return Buffer.concat([Buffer.from([1, 3, features.length >> 8, features.length & 255]), features]);
-}
-
-/** An IPv4 packet of a header alone, as far as a router looks at it. */
-function packetTo(address: string): Buffer {
-  const packet = Buffer.alloc(20);
-  packet.set([0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17]);
-  packet.set([10, 1, 0, 1], 12);
-  packet.set(address.split('.').map(Number), 16);
-  return packet;
-}
-
-function framed(packet: Buffer): Buffer {
-  return Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet]);
-}
-
 function routerSuite(transport: PluginTransport): void {
   const routerId = randomUUID();
   let plugins: PluginServers;
@@ -225,13 +198,9 @@ function routerSuite(transport: PluginTransport): void {
 
   /** Joins as a site, and answers the status and the connection. */
   const join = async (site: string) => {
-    const socket = await dial(gost.address('router'));
-    sites.push(socket);
-    socket.write(associate(site, routerId));
-    const head = await readExactly(socket, 4);
-    const length = head.readUInt16BE(2);
-    if (length > 0) await readExactly(socket, length);
-    return { status: head[1]!, socket };
+    const joined = await joinNetwork(gost.address('router'), site, routerId);
+    sites.push(joined.socket);
+    return joined;
   };
 
   test('ingress and sd: a site is asked for by its name and registered', async () => {
