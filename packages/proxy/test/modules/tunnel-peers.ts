@@ -49,7 +49,7 @@ async function serve(connector: TestConnector): Promise<never> {
 }
 
 /** What a client of {@link registerClient} says to a request of HTTP. */
-export const page = 'hello from the tunnel';
+const page = 'hello from the tunnel';
 const reply = `HTTP/1.1 200 OK\r\nContent-Length: ${String(page.length)}\r\n\r\n${page}`;
 
 /** And to TLS: an alert of its own. */
@@ -126,7 +126,7 @@ export interface OpenVisit {
 }
 
 /** Visits by the relay protocol and stays; or what it is told instead. */
-export async function openVisit(cleanup: Cleanup, port: number, says: Says): Promise<OpenVisit | string> {
+async function openVisit(cleanup: Cleanup, port: number, says: Says): Promise<OpenVisit | string> {
   const { status, conn } = await ask(cleanup, port, requestOf('connect', { port: 80, ...says }));
   if (status !== 0) {
     conn.reset();

@@ -8,7 +8,7 @@ import { ids, routerId } from './tunnel-ids.ts';
 export const privateId = 'd0000000-0000-4000-8000-00000000000d';
 
 /** Which host, or gateway, leads where. */
-export const rules: Readonly<Record<string, string>> = {
+const rules: Readonly<Record<string, string>> = {
   'web.test': ids.here,
   'plugin.test': ids.here,
   'private.test': `$${privateId}`,
