@@ -26,13 +26,17 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
   let ada: Served;
   let bob: Served;
 
-  const { host } = tunnels.web;
   const startClient = (name: 'ada' | 'bob', ...at: readonly NodeName[]) => {
     const addresses = at.map((node) => cluster.address(node));
-    return scene.serve(name, clientConfig({ nodes: addresses, names: ['web', 'app'], asks: true }));
+    return scene.serve(name, clientConfig({ nodes: addresses, names: ['web', 'app', 'tls'], asks: true }));
   };
   const load = (everyMs: number, ...through: readonly NodeName[]): Load =>
-    scene.load('visitor', host, everyMs, ...through.map((node) => cluster.entrypoint(node)));
+    scene.load(
+      'visitor',
+      `http://${tunnels.web.host}/`,
+      everyMs,
+      ...through.map((node) => cluster.entrypoint(node)),
+    );
   const hold = (from: string, through: NodeName): Held =>
     scene.hold(from, cluster.entrypoint(through), tunnels.app.host);
   const by = (name: string) => (seen: Seen) => seen.body?.startsWith(`${name} `) === true;
@@ -129,6 +133,11 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     const held = hold('visitor', 'node1');
     await held.alive();
     const visitors = load(10, 'node2', 'node3');
+    const overTls = scene.load(
+      ...(['visitor', `https://${tunnels.tls.host}/`, 20] as const),
+      ...[cluster.entrypoint('node2'), cluster.entrypoint('node3')],
+    );
+    await overTls.more(10, by('ada'));
     await visitors.more(20, by('ada'));
     const node = cluster.node('node1');
     const moved = nextLine(ada, /"msg":"tunnel .* as web/);
@@ -137,6 +146,7 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     await cluster.registered('web', 'node2', 'node3');
     await visitors.more(20, by('ada'));
     assert.deepEqual(failures(await visitors.stop()), []);
+    assert.deepEqual(failures(await overTls.stop()), []);
     await held.alive();
     await held.close();
     await until(() => node.process.exitCode !== null, 'the end of the node');

@@ -171,9 +171,9 @@ export class Scene {
     return status === '200' ? `200 ${lines.join('\n')}` : status;
   }
 
-  /** Visitors of a tunnel's page at these addresses in turn, one every so many milliseconds. */
-  load(name: string, host: string, everyMs: number, ...addresses: readonly string[]): Load {
-    const program = this.#visitor(name, 'load', host, String(everyMs), ...addresses);
+  /** Visitors of a tunnel's page (`http://host/`) at these addresses in turn, one every so many milliseconds. */
+  load(name: string, url: string, everyMs: number, ...addresses: readonly string[]): Load {
+    const program = this.#visitor(name, 'load', url, String(everyMs), ...addresses);
     const all = () => program.lines.map((line) => JSON.parse(line) as Seen);
     return {
       get seen() {

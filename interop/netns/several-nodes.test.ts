@@ -79,7 +79,7 @@ function suite(sd: Discovery): void {
     await cluster.registered('ssh', 'node1', 'node1');
     const load = scene.load(
       'visitor',
-      tunnels.web.host,
+      `http://${tunnels.web.host}/`,
       10,
       ...others.map((node) => cluster.entrypoint(node)),
     );

@@ -127,7 +127,7 @@ describe('tunnels through one server', { skip, timeout: 120_000 }, () => {
     await held[1]!.alive();
     await held[1]!.close();
 
-    const load = scene.load('hasty', host, 50, entrypoint);
+    const load = scene.load('hasty', `http://${host}/`, 50, entrypoint);
     await until(
       () => load.seen.some(({ status }) => status === 429),
       'a visitor who is in too much of a hurry',

@@ -1,6 +1,6 @@
 // What visitors do, for as long as a test wants: each line that is printed is one JSON value.
 //
-//   load HOST EVERY-MS ADDRESS…    asks the addresses in turn for the host's page, by a connection of its own each time:
+//   load URL EVERY-MS ADDRESS…     asks the addresses in turn for a page, by a connection of its own each time:
 //                                  {"n", "at", "to", "ms", "status", "body"}, or "error" in place of the last two; until SIGTERM
 //   hold HOST ADDRESS              has a connection that echoes (an HTTP upgrade; without one where HOST is "-"), and says
 //                                  something every 50 ms: {"echoes"}, and at the end {"lost"}
@@ -10,6 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -27,13 +28,13 @@ function parse(address) {
   return { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
 }
 
-async function load(host, everyMs, ...addresses) {
+async function load(url, everyMs, ...addresses) {
   let n = 0;
   let isOver = false;
   process.once('SIGTERM', () => (isOver = true));
   const open = new Set();
   while (!isOver) {
-    const one = visit(n, host, addresses[n % addresses.length]).finally(() => open.delete(one));
+    const one = visit(n, new URL(url), addresses[n % addresses.length]).finally(() => open.delete(one));
     open.add(one);
     n++;
     await delay(Number(everyMs));
@@ -42,20 +43,23 @@ async function load(host, everyMs, ...addresses) {
 }
 
 /** Nobody waits for a page for more than ten seconds. */
-async function visit(n, host, to) {
+async function visit(n, url, to) {
   const at = Date.now();
   const facts = () => ({ n, at, to, ms: Date.now() - at });
   try {
-    const { status, body } = await get(parse(to), host);
+    const { status, body } = await get(parse(to), url);
     say({ ...facts(), status, body });
   } catch (error) {
     say({ ...facts(), error: error.code ?? error.message });
   }
 }
 
-function get(to, host) {
+function get(to, { protocol, host }) {
+  const { get } = protocol === 'https:' ? https : http;
+  // The certificate is a test's own.
+  const how = { agent: false, timeout: 10_000, servername: host, rejectUnauthorized: false };
   return new Promise((resolve, reject) => {
-    const request = http.get({ ...to, agent: false, timeout: 10_000, headers: { host } }, (response) => {
+    const request = get({ ...to, ...how, headers: { host } }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text) => (body += text));
       response.on('end', () => resolve({ status: response.statusCode, body: body.trim() }));
