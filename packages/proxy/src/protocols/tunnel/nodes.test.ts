@@ -103,6 +103,23 @@ test('a node that cannot be reached is passed over, and then tried last', async 
   await expect(connect()).rejects.toMatchObject({ code: 'dialFailed', message: '10.0.0.3:80 is dead' });
 });
 
+test('where all that is remembered are gone, sd is asked once more, and none is tried twice', async () => {
+  const services = [service(2), service(3)];
+  const { connect, dialled, dead, asked } = scene({ get: () => Promise.resolve([...services]) });
+  await connect();
+  dead.add('10.0.0.2:80').add('10.0.0.3:80');
+  // Their clients have found another one.
+  services.push(service(4));
+  const { path } = await connect();
+  expect(path).toEqual([`${there(4)}@10.0.0.4:80`]);
+  expect(dialled).toEqual(['10.0.0.2:80', '10.0.0.2:80', '10.0.0.3:80', '10.0.0.4:80']);
+  expect(asked()).toBe(2);
+  dead.add('10.0.0.4:80');
+  await expect(connect()).rejects.toMatchObject({ code: 'dialFailed' });
+  expect(dialled).toHaveLength(7);
+  expect(asked()).toBe(3);
+});
+
 test('what leads nowhere, to us, or is of the other network is none', async () => {
   const services = [
     service(2, { node: here }),

@@ -53,7 +53,8 @@ export interface NodesOptions {
 export interface Nodes {
   /**
    * A connection to the entrypoint of a node that has a connector of the tunnel, to which the visit's `request` is written. All
-   * that sd names are equal: the first is chosen at random, and the next where one cannot be reached. Rejects with ProxyError
+   * that sd names are equal: the first is chosen at random, and the next where one cannot be reached; where what was remembered of
+   * them leads nowhere any more, sd is asked anew. Rejects with ProxyError
    * `noRoute` where sd names none, `dialFailed` or `dialTimeout` where none could be reached, `couldNotAsk`, `clientClosed`, and
    * `loop`.
    */
@@ -92,31 +93,42 @@ class OtherNodes implements Nodes {
       const message = `${String(maxUnanswered)} visits of the tunnel ${tunnel} are on their way to other nodes, and none has come back`;
       throw new ProxyError('loop', 'self', message, { status: 503 });
     }
-    const nodes = this.#order(this.#others(await this.#services(tunnel, decider), visit.network));
+    const tried = new Set<string>();
     let failure = tunnelNotAvailable(tunnel);
-    for (const [index, node] of nodes.entries()) {
-      const answered = this.#depart(tunnel);
-      try {
-        const conn = await this.#dial(node, index === nodes.length - 1, context);
-        void conn.closed.then(answered);
-        if (visit.request !== undefined) await writeTo(conn, visit.request);
-        this.#avoided.delete(node.text);
-        return {
-          end: new AwaitedConn(conn, answered),
-          where: 'elsewhere',
-          path: [`${node.id}@${node.text}`],
-        };
-      } catch (cause) {
-        answered();
-        if (context.signal.aborted) throw cause;
-        failure = ProxyError.from(cause);
-        this.#avoid(node);
+    for (;;) {
+      const { services, isRemembered } = await this.#services(tunnel, decider);
+      const others = this.#others(services, visit.network).filter(({ text }) => !tried.has(text));
+      const nodes = this.#order(others);
+      for (const [index, node] of nodes.entries()) {
+        tried.add(node.text);
+        const answered = this.#depart(tunnel);
+        try {
+          const conn = await this.#dial(node, index === nodes.length - 1, context);
+          void conn.closed.then(answered);
+          if (visit.request !== undefined) await writeTo(conn, visit.request);
+          this.#avoided.delete(node.text);
+          return {
+            end: new AwaitedConn(conn, answered),
+            where: 'elsewhere',
+            path: [`${node.id}@${node.text}`],
+          };
+        } catch (cause) {
+          answered();
+          if (context.signal.aborted) throw cause;
+          failure = ProxyError.from(cause);
+          this.#avoid(node);
+          // What was true a moment ago is not any more: whose node has gone may be at another by now.
+          this.#answers.delete(tunnel);
+        }
       }
+      if (!isRemembered || nodes.length === 0) throw failure;
     }
-    throw failure;
   }
 
-  async #services(tunnel: string, decider: Decider): Promise<readonly SdService[]> {
+  async #services(
+    tunnel: string,
+    decider: Decider,
+  ): Promise<{ readonly services: readonly SdService[]; readonly isRemembered: boolean }> {
     const { sd, now } = this.#options;
     const kept = this.#answers.get(tunnel);
     const known = kept !== undefined && kept.untilMs > now() ? kept.services : undefined;
@@ -146,7 +158,7 @@ class OtherNodes implements Nodes {
         },
       );
     }
-    return services;
+    return { services, isRemembered: known !== undefined };
   }
 
   /** Those that are not this one, each once. */
