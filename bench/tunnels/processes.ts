@@ -97,8 +97,8 @@ function descriptorsOf(pid: number): Pick<Holding, 'descriptors' | 'connections'
       .slice(1);
     for (const line of lines) {
       const fields = line.trim().split(/\s+/);
-      // 0A is LISTEN.
-      if (fields[3] !== '0A' && sockets.has(fields[9]!)) connections++;
+      // 0A is LISTEN. A table that changes while it is read may name one twice.
+      if (fields[3] !== '0A' && sockets.delete(fields[9]!)) connections++;
     }
   }
   return { descriptors, connections };
