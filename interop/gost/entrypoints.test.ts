@@ -5,7 +5,8 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { after, before, describe, test } from 'node:test';
-import { enter, startFarEnd, startSecure, visitEcho } from './far-end.ts';
+import { enter, startFarEnd, startSecure, visitAndForget, visitEcho } from './far-end.ts';
+import type { FarEnd } from './far-end.ts';
 import { missingGost, startGost } from './gost.ts';
 import { chainOf, ownAddress } from './links.ts';
 import { closeAll, startSallyport } from './programs.ts';
@@ -48,6 +49,8 @@ function serverSuite(make: Name): void {
   const publicId = randomUUID();
   const origins = { gost: '127.0.0.1', sallyport: '127.0.0.2' };
   let visitors: Record<Name, Proxy>;
+  /** A server whose visitors end their direction and are not heard of again. */
+  let left: FarEnd;
 
   const start = async (name: Name, config: Parameters<typeof startSallyport>[0]) => {
     const proxy = await programs[name](config);
@@ -66,6 +69,7 @@ function serverSuite(make: Name): void {
       here(`private-${to}`, 'handler', publicId),
       here(`private-${to}`, 'entrypoint', idOf(`private-${to}`)),
       here(`raw-${to}`, 'handler', idOf(`raw-${to}`), 'none.test'),
+      here(`left-${to}`, 'handler', idOf(`left-${to}`)),
     ]);
   });
   const doorOf = (
@@ -81,6 +85,8 @@ function serverSuite(make: Name): void {
     closing.push(() => origin.close());
     const farEnd = await startFarEnd();
     closing.push(() => farEnd.close());
+    left = await startFarEnd();
+    closing.push(() => left.close());
     const secure = await startSecure();
     closing.push(() => secure.close());
     const web = (name: Name) => `${origins[name]}:${String(origin.port)}`;
@@ -89,6 +95,7 @@ function serverSuite(make: Name): void {
       { make: name, tunnel: `secure-${name}`, end: secure.address },
       { make: name, tunnel: `raw-${name}`, end: farEnd.address },
       { make: name, tunnel: `private-${name}`, end: farEnd.address },
+      { make: name, tunnel: `left-${name}`, end: left.address },
       // Several connectors of both makes in one tunnel.
       { make: name, tunnel: 'shared', end: web(name) },
       { make: name, tunnel: 'only-gost', end: web(name), weight: name === 'gost' ? 255 : 1 },
@@ -143,6 +150,8 @@ function serverSuite(make: Name): void {
       });
     };
     visitors = { gost: await visitorsOf('gost'), sallyport: await visitorsOf('sallyport') };
+    for (const from of names)
+      for (const to of names) await visitAndForget(await enter(doorOf(from, `left-${to}`, 'handler', 'own')));
   });
   after(async () => {
     await closeAll(closing);
@@ -152,7 +161,7 @@ function serverSuite(make: Name): void {
     assert.rejects(async () => {
       const { socket } = await enter(address);
       socket.destroy();
-    }, /ended before/);
+    }, /ended before|ECONNRESET/);
   /** Which make's connector an HTTP visitor of a host gets. */
   const servedBy = async (host: string): Promise<Name> => {
     const { status, body } = await request(entrypoint, '/page', { headers: { host } });
@@ -239,9 +248,14 @@ function serverSuite(make: Name): void {
     const shared = await count('shared', 40);
     assert.ok(shared.gost > 0 && shared.sallyport > 0, JSON.stringify(shared));
     for (const name of names) assert.equal((await count(`only-${name}`, 20))[name], 20);
-    // That the lighter of 1 to 9 gets more than half of forty, as seldom.
+    // That the lighter of 1 to 9 gets more than half of forty, hardly more often.
     const weighed = await count('weighed', 40);
     assert.ok(weighed.sallyport > weighed.gost, JSON.stringify(weighed));
+  });
+
+  test('who has ended its direction and gone is gone for the server too', async () => {
+    // Where it stands behind a GOST that is a matter of ten seconds, which began with this suite.
+    await left.gone(names.length ** 2);
   });
 }
 

@@ -233,6 +233,13 @@ export async function visitAndBreak({ socket, incoming }: Visitor, farEnd: FarEn
   await farEnd.gone(before + 1);
 }
 
+/** Ends its direction while the server waits for it, and never reads again. */
+export async function visitAndForget({ socket, incoming }: Visitor): Promise<void> {
+  socket.write(ask('stay'));
+  await incoming.exactly(2);
+  socket.end();
+}
+
 /** The server breaks the connection; the visitor must see that it is over, by an end or a reset. */
 export async function visitAndBeLeft({ socket, incoming }: Visitor): Promise<void> {
   socket.write(ask('leave'));
