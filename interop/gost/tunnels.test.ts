@@ -158,12 +158,16 @@ function serverSuite(make: Name): void {
     const plugins = await startPlugins('http', { admission: { admit: () => true } });
     closing.push(() => plugins.close());
     const tunnels = makeTunnels();
+    const server = await programs[make](serverConfig(tunnels, links));
+    closing.push(() => server.stop());
+    // A GOST with services of UDP takes its time to stop; they all do it at once.
+    const clients: Proxy[] = [];
+    closing.push(() => Promise.all(clients.map((client) => client.stop())));
     const start = async (name: Name, config: ProxyConfig) => {
-      const proxy = await programs[name](config);
-      closing.push(() => proxy.stop());
-      return proxy;
+      const client = await programs[name](config);
+      clients.push(client);
+      return client;
     };
-    const server = await start(make, serverConfig(tunnels, links));
     const ends = { tcp: farEnd.address, udp: echo.address };
     const admissions = [{ name: 'gate', plugin: plugins.plugin('admission') }];
     const connectors = async (name: Name) => {
