@@ -119,7 +119,7 @@ async function serve(socket: net.Socket): Promise<void> {
 }
 
 /** Bytes that came and were not yet looked at. */
-export class Incoming {
+class Incoming {
   readonly #socket: net.Socket;
   #bytes: Buffer[] = [];
   #length = 0;
