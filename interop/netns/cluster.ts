@@ -115,11 +115,11 @@ export class Cluster {
     const { id } = tunnels[name];
     const isPlugin = this.#sd === 'plugin';
     const key = isPlugin ? `sallyport:tunnels:sd:${id}` : `gost:sd:entries:${id}`;
-    const flat = (await this.scene.ask('store', 'HGETALL', key)).split('\n');
+    const flat = (await this.scene.askRedis('store', 'HGETALL', key)).split('\n');
     const alive = new Set<string>();
     if (!isPlugin) {
       const from = String(Date.now());
-      const all = await this.scene.ask('store', 'ZRANGEBYSCORE', `gost:sd:expiry:${id}`, from, '+inf');
+      const all = await this.scene.askRedis('store', 'ZRANGEBYSCORE', `gost:sd:expiry:${id}`, from, '+inf');
       for (const field of all.split('\n')) alive.add(field);
     }
     const entries: Entry[] = [];

@@ -148,7 +148,7 @@ export class Scene {
   }
 
   /** What Redis at a host says to a command. */
-  async ask(name: string, ...command: readonly string[]): Promise<string> {
+  async askRedis(name: string, ...command: readonly string[]): Promise<string> {
     const { stdout, stderr, code } = await this.host(name).run('redis-cli', [
       '-h',
       this.host(name).address,
@@ -196,7 +196,15 @@ export class Scene {
 
   /** Keeps a connection to an echo: of a tunnel's web server, or, where no host is named, of whatever is there. */
   hold(name: string, to: string, host = '-'): Held {
-    const program = this.#visitor(name, 'hold', host, to);
+    return this.#held(this.#visitor(name, 'hold', host, to));
+  }
+
+  /** Asks an echo of datagrams again and again, from one socket. It is never lost. */
+  ask(name: string, to: string): Held {
+    return this.#held(this.#visitor(name, 'ask', to));
+  }
+
+  #held(program: Program): Held {
     const echoes = () => countOf(program, /"echoes"/);
     const lost = () => program.lines.find((line) => !line.includes('"echoes"'));
     return {

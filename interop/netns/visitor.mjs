@@ -5,6 +5,7 @@
 //   hold HOST ADDRESS              has a connection that echoes (an HTTP upgrade; without one where HOST is "-"), and says
 //                                  something every 50 ms: {"echoes"}, and at the end {"lost"}
 //   echo ADDRESS BYTES             sends so many bytes to an echo, ends, and compares what comes back: {"greeting", "same", "bytes"}
+//   ask ADDRESS                    sends a datagram every 50 ms from one socket: {"echoes"} for each that comes back
 //   datagrams PEERS ADDRESS SIZE…  so many sockets send datagrams of each size, and wait for each to come back: {"sent", "same", "peers"}
 import { createHash, randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
@@ -15,7 +16,7 @@ import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const [, , command, ...args] = process.argv;
-const commands = { load, hold, echo, datagrams };
+const commands = { load, hold, ask, echo, datagrams };
 await commands[command](...args);
 
 function say(value) {
@@ -97,6 +98,17 @@ async function hold(host, to) {
     const awaited = echoes + 1;
     socket.write(`here ${String(echoes)}\n`);
     while (echoes < awaited) await delay(10);
+    await delay(50);
+  }
+}
+
+async function ask(to) {
+  const { host, port } = parse(to);
+  const socket = createSocket('udp4');
+  let echoes = 0;
+  socket.on('message', () => say({ echoes: ++echoes }));
+  for (;;) {
+    socket.send('here', port, host);
     await delay(50);
   }
 }
