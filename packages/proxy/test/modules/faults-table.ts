@@ -240,7 +240,7 @@ export function faultsPage(results: readonly FaultResult[]): string {
     '# When a plugin fails',
     '',
     'Every module was asked through the real program while its plugin failed in each of these ways, over gRPC and over HTTP, with',
-    '`timeout: 500ms` in the `plugin:` block. Each time the outcome was there within the deadline, users of other modules noticed nothing, and',
+    '`timeout: 1s` in the `plugin:` block. Each time the outcome was there within the deadline, users of other modules noticed nothing, and',
     'within one second of the plugin’s return traffic was as before. A plugin that is slow but in time, or that is restarted between two',
     'questions, changes nothing for anybody. This page is written by `packages/proxy/test/modules/faults.test.ts`, which fails when it',
     'is not what happens.',

@@ -17,9 +17,9 @@ import { handlerOf, visit } from './visits.ts';
 import type { Visit } from './visits.ts';
 
 /** Of every plugin here. */
-const deadlineMs = 500;
+const deadlineMs = 1000;
 /** Beyond the deadline, for a busy machine. */
-const slackMs = 1500;
+const slackMs = 3000;
 /** What waits is told after a second, then after two, four, …; a plugin that hung for so long is known to be back by then. */
 const arrivalMs = 8000;
 /** Rows that run at a time. */

@@ -33,7 +33,7 @@ import type { Registered, TunnelVisited, TunnelWay } from './tunnel-peers.ts';
 /** Of every plugin here: long enough for a busy machine to say no in time. */
 const deadlineMs = 1000;
 /** Beyond the deadline, for a busy machine. */
-const slackMs = 1500;
+const slackMs = 3000;
 /** What waits is told again after half a second, then after one, two, …, five at most. */
 const arrivalMs = 10_000;
 /** Rows that run at a time. */
