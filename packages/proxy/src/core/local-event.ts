@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { Call, CallEvent, ModuleKind } from '@sallyport/plugin';
 
 /**
@@ -10,11 +11,35 @@ export function tellLocal(
   method: CallEvent['method'],
   reason: string | undefined,
 ): void {
-  call.observe?.({
+  call.observe?.(localEvent(call, module, method, { endpoint: 'the configuration', reason }));
+}
+
+/**
+ * The same for a built-in that asks somebody itself: what is answered is called with what became of the question, and counts how
+ * long it has taken since now.
+ */
+export function timeLocal(
+  call: Call,
+  module: ModuleKind,
+  method: CallEvent['method'],
+): (facts: Partial<CallEvent>) => void {
+  const start = performance.now();
+  return (facts) => {
+    call.observe?.(localEvent(call, module, method, { ms: performance.now() - start, ...facts }));
+  };
+}
+
+function localEvent(
+  call: Call,
+  module: ModuleKind,
+  method: CallEvent['method'],
+  facts: Partial<CallEvent>,
+): CallEvent {
+  return {
     module,
     method,
     name: undefined,
-    endpoint: 'the configuration',
+    endpoint: '',
     transport: 'local',
     session: call.session,
     outcome: 'ok',
@@ -22,7 +47,8 @@ export function tellLocal(
     ms: 0,
     bytesSent: 0,
     bytesReceived: 0,
-    reason,
+    reason: undefined,
     error: undefined,
-  });
+    ...facts,
+  };
 }

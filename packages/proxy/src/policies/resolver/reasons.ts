@@ -1,15 +1,8 @@
 import { PluginError } from '@sallyport/plugin';
+import { systemWords } from '../../core/system-words.ts';
 
 const words: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there (connection refused)',
-  ECONNRESET: 'the connection was reset',
-  EPIPE: 'the connection was closed',
-  EHOSTUNREACH: 'there is no route to it',
-  ENETUNREACH: 'there is no route to it',
-  ETIMEDOUT: 'it did not answer',
-  ENOTFOUND: 'the system does not know its name',
-  EAI_AGAIN: 'the system could not look up its name',
-  EMFILE: 'too many open files (see ulimit -n)',
+  ...systemWords,
   ENFILE: 'too many open files (see ulimit -n)',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name (`hostname` says which one to look for)',
   CERT_HAS_EXPIRED: 'its certificate has expired',

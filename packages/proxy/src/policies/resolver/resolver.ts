@@ -6,6 +6,7 @@ import type { Call, CallEvent } from '@sallyport/plugin';
 import { readDefaultRoots } from '@sallyport/plugin/wire';
 import { canonicalTarget } from '../../core/address.ts';
 import { ProxyError } from '../../core/errors.ts';
+import { timeLocal } from '../../core/local-event.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import { createAnswerMemory } from './answer-memory.ts';
 import { createFlights } from './flights.ts';
@@ -101,25 +102,8 @@ export function createResolver(options: ResolverOptions): BuiltInResolver {
     async resolve({ network, host }, call) {
       // An address is no question, and nobody was asked.
       if (isIP(host) !== 0) return [host];
-      const start = performance.now();
-      const tell = (facts: Partial<CallEvent>) => {
-        call.observe?.({
-          module: 'resolver',
-          method: 'resolve',
-          name: options.name,
-          endpoint: '',
-          transport: 'local',
-          session: call.session,
-          outcome: 'ok',
-          source: 'live',
-          ms: performance.now() - start,
-          bytesSent: 0,
-          bytesReceived: 0,
-          reason: undefined,
-          error: undefined,
-          ...facts,
-        });
-      };
+      const { name } = options;
+      const tell = timeLocal(call, 'resolver', 'resolve');
       let asked: Asked | undefined;
       try {
         asked = ask(network, host, call);
@@ -127,11 +111,12 @@ export function createResolver(options: ResolverOptions): BuiltInResolver {
         const reason = found.stale === true ? 'it has expired and is asked anew' : found.reason;
         call.meta.ttlMs = Math.max(0, Math.floor(found.expiresAt - now()));
         if (reason !== undefined) call.meta.reason = reason;
-        tell({ endpoint: found.server, source: asked.source, ...bytesOf(asked), reason });
+        tell({ name, endpoint: found.server, source: asked.source, ...bytesOf(asked), reason });
         return found.addresses;
       } catch (error) {
         const failure = failureOf(error, asked?.trace);
         tell({
+          name,
           endpoint: failure.endpoint ?? servers.map(({ text }) => text).join(', '),
           source: asked?.source ?? 'live',
           ...bytesOf(asked),

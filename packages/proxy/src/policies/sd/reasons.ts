@@ -1,5 +1,6 @@
 import { PluginError } from '@sallyport/plugin';
 import type { PluginErrorCode } from '@sallyport/plugin';
+import { systemWords } from '../../core/system-words.ts';
 
 /** An error that Redis itself has said; the library's own class is not one that it exports for all of them. */
 interface ReplyError extends Error {
@@ -42,17 +43,9 @@ export function errorOfReply({ message }: ReplyError, endpoint: string): PluginE
 }
 
 const words: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nothing listens there (connection refused)',
+  ...systemWords,
   ENOENT: 'there is no such socket',
   EACCES: 'the socket may not be used by us',
-  ECONNRESET: 'the connection was reset',
-  EPIPE: 'the connection was closed',
-  EHOSTUNREACH: 'there is no route to it',
-  ENETUNREACH: 'there is no route to it',
-  ETIMEDOUT: 'it did not answer',
-  ENOTFOUND: 'the system does not know its name',
-  EAI_AGAIN: 'the system could not look up its name',
-  EMFILE: 'too many open files (see ulimit -n)',
 };
 
 /** What went wrong below, as a PluginError: `unreachable`, or `badReply` where something answers that is no Redis. */

@@ -1,5 +1,6 @@
 import { contractByKind, PluginError } from '@sallyport/plugin';
-import type { Call, CallEvent, SdService } from '@sallyport/plugin';
+import type { Call, SdService } from '@sallyport/plugin';
+import { timeLocal } from '../../core/local-event.ts';
 import type { PolicyOf } from '../../core/policies.ts';
 import { entryKey, formatEntry, parseEntry } from './entry.ts';
 import { createRedisLink } from './redis-link.ts';
@@ -49,32 +50,15 @@ export function redisSd(options: RedisSdOptions): RedisSd {
   const keysOf = (name: string) => [`${key}entries:${name}`, `${key}expiry:${name}`] as const;
 
   const told = async <A>(method: string, call: Call, ask: () => Promise<A>): Promise<A> => {
-    const start = performance.now();
-    const tell = (facts: Partial<CallEvent>) => {
-      call.observe?.({
-        module: 'sd',
-        method,
-        name: undefined,
-        endpoint: link.endpoint,
-        transport: 'local',
-        session: call.session,
-        outcome: 'ok',
-        source: 'live',
-        ms: performance.now() - start,
-        bytesSent: 0,
-        bytesReceived: 0,
-        reason: undefined,
-        error: undefined,
-        ...facts,
-      });
-    };
+    const tell = timeLocal(call, 'sd', method);
+    const { endpoint } = link;
     try {
       const answer = await ask();
-      tell({});
+      tell({ endpoint });
       return answer;
     } catch (cause) {
-      const error = cause instanceof PluginError ? cause : internal(cause, link.endpoint);
-      tell({ outcome: error.code, error: error.message });
+      const error = cause instanceof PluginError ? cause : internal(cause, endpoint);
+      tell({ endpoint, outcome: error.code, error: error.message });
       throw error;
     }
   };
