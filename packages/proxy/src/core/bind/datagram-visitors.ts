@@ -5,7 +5,7 @@ import type { ProxyError } from '../errors.ts';
 import type { Session } from '../session.ts';
 import { plainHost } from '../socket-conn.ts';
 import { createUdpTunnel } from '../udp-tunnel.ts';
-import { serveVisitor } from './serve-visitor.ts';
+import { listenGranted } from './listen-granted.ts';
 
 /** What the protocol says of a client that is listened for. */
 export interface DatagramVisitorsOptions {
@@ -25,24 +25,12 @@ export async function serveDatagramVisitors(
   session: Session,
   { address, granted }: DatagramVisitorsOptions,
 ): Promise<ProxyError | undefined> {
-  let begin!: (peers: DatagramPeers<Address>) => void;
-  let fail!: (error: unknown) => void;
-  const begun = new Promise<DatagramPeers<Address>>((resolve, reject) => {
-    begin = resolve;
-    fail = reject;
-  });
-  // Nobody may have come by then.
-  begun.catch(() => undefined);
-  const listening = await session.bind({ network: 'udp', address }, (end, visitor) =>
-    serveVisitor(end, visitor, async (who) => (await begun).open(who)),
+  const { listening, begin } = await listenGranted(
+    session,
+    { network: 'udp', address },
+    granted,
+    (peers: DatagramPeers<Address>, who) => peers.open(who),
   );
-  try {
-    await granted(listening.address);
-  } catch (error) {
-    fail(error);
-    await listening.close();
-    throw error;
-  }
   let broken: ProxyError | undefined;
   const tunnel = createUdpTunnel(conn, 'client', (error) => (broken = error));
   const peers = createDatagramPeers({

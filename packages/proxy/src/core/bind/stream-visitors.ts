@@ -4,7 +4,7 @@ import { createMuxSession } from '../mux/mux-session.ts';
 import type { MuxSession } from '../mux/mux-session.ts';
 import type { MuxSettings } from '../mux/settings.ts';
 import type { Session } from '../session.ts';
-import { serveVisitor } from './serve-visitor.ts';
+import { listenGranted } from './listen-granted.ts';
 
 /** What the protocol says of a client that is listened for. */
 export interface StreamVisitorsOptions {
@@ -31,24 +31,12 @@ export async function serveStreamVisitors(
   session: Session,
   { address, mux: settings, granted, headOf }: StreamVisitorsOptions,
 ): Promise<ProxyError | undefined> {
-  let begin!: (mux: MuxSession) => void;
-  let fail!: (error: unknown) => void;
-  const begun = new Promise<MuxSession>((resolve, reject) => {
-    begin = resolve;
-    fail = reject;
-  });
-  // Nobody may have come by then.
-  begun.catch(() => undefined);
-  const listening = await session.bind({ network: 'tcp', address }, (end, visitor) =>
-    serveVisitor(end, visitor, async (who) => open(await begun, headOf(who))),
+  const { listening, begin } = await listenGranted(
+    session,
+    { network: 'tcp', address },
+    granted,
+    (mux: MuxSession, who) => open(mux, headOf(who)),
   );
-  try {
-    await granted(listening.address);
-  } catch (error) {
-    fail(error);
-    await listening.close();
-    throw error;
-  }
   const mux = createMuxSession(conn, { role: 'client', side: 'client', streamSide: 'upstream', settings });
   begin(mux);
   const stop = () => {
