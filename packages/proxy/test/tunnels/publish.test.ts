@@ -27,6 +27,15 @@ async function client(node: string, id: string, target: number, listener = 'rtcp
   return { program, told: await program.line(/tunnel [\da-f-]{36}/) };
 }
 
+/** A visitor's client, which takes a port of its own machine to a target in the tunnel. */
+async function visitor(node: string, id: string, network: 'tcp' | 'udp', target: string) {
+  const port = await scene.port();
+  const url = `${network}://127.0.0.1:${String(port)}/${target}`;
+  const program = scene.run('-L', url, '-F', `${node}?tunnel.id=${id}`);
+  await program.line(/listening on/);
+  return { port, program };
+}
+
 describe('a service that is published by two commands', () => {
   test('is reached by its host name, and nobody else is', async () => {
     const { entrypoint, node, program } = await server(`web.test:${ids.web},*.wild.test:${ids.web}`);
@@ -158,24 +167,10 @@ describe('a private tunnel', () => {
   test('is reached by a visitor who knows its id, and by no entrypoint', async () => {
     const { entrypoint, node } = await server(`db.test:$${ids.db}`);
     await client(node, ids.db, await scene.web('db'));
-    const port = await scene.port();
-    const visitor = scene.run(
-      '-L',
-      `tcp://127.0.0.1:${String(port)}/db.test:5432`,
-      '-F',
-      `${node}?tunnel.id=${ids.db}`,
-    );
-    await visitor.line(/listening on/);
+    const { port } = await visitor(node, ids.db, 'tcp', 'db.test:5432');
     expect(await seen(port, 'x')).toBe('200 db saw GET x/');
     expect(await seen(entrypoint, 'db.test')).toBe('502');
-    const stranger = await scene.port();
-    const wrong = scene.run(
-      '-L',
-      `tcp://127.0.0.1:${String(stranger)}/db.test:5432`,
-      '-F',
-      `${node}?tunnel.id=${ids.web}`,
-    );
-    await wrong.line(/listening on/);
+    const { port: stranger, program: wrong } = await visitor(node, ids.web, 'tcp', 'db.test:5432');
     await expect(get(stranger, 'x')).rejects.toThrow();
     await wrong.line(/relay says 6/);
   });
@@ -183,14 +178,7 @@ describe('a private tunnel', () => {
   test('is visited by many at once', async () => {
     const { node } = await server(`db.test:$${ids.db}`);
     await client(node, ids.db, await scene.web('db'));
-    const port = await scene.port();
-    const visitor = scene.run(
-      '-L',
-      `tcp://127.0.0.1:${String(port)}/db.test:5432`,
-      '-F',
-      `${node}?tunnel.id=${ids.db}`,
-    );
-    await visitor.line(/listening on/);
+    const { port } = await visitor(node, ids.db, 'tcp', 'db.test:5432');
     const asked = await Promise.all(
       Array.from({ length: 50 }, (_, index) => seen(port, `x${String(index)}`)),
     );
@@ -202,14 +190,7 @@ describe('datagrams', () => {
   test('go through a tunnel, those of each visitor by themselves', async () => {
     const { node, program } = await server(`dns.test:${ids.dns}`);
     await client(node, ids.dns, await scene.echo('dns'), 'rudp://:0');
-    const port = await scene.port();
-    const visitor = scene.run(
-      '-L',
-      `udp://127.0.0.1:${String(port)}/dns.test:53`,
-      '-F',
-      `${node}?tunnel.id=${ids.dns}`,
-    );
-    await visitor.line(/listening on/);
+    const { port } = await visitor(node, ids.dns, 'udp', 'dns.test:53');
     const asked = await Promise.all(Array.from({ length: 10 }, (_, index) => ask(port, `q${String(index)}`)));
     expect(asked).toEqual(asked.map((_, index) => `dns:q${String(index)}`));
     expect(await ask(port, 'x'.repeat(20_000))).toBe(`dns:${'x'.repeat(20_000)}`);
